@@ -1,0 +1,123 @@
+"""The routing rules: an ordered list of declarative matches on DICOM attributes. Nothing is evaluated."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+
+from config.attributes import attribute_tags, is_sequence
+from config.schema import AeTitle, Section, Slug
+
+
+def _known(path: str) -> str:
+    attribute_tags(path)
+    return path
+
+
+def _one_or_several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+AttributePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9]+(\.[A-Za-z0-9]+)*$"), AfterValidator(_known)]
+
+
+class Match(Section):
+    """One condition on one attribute, named by keyword or as GGGGEEEE, sequences by path (`Sequence.Attribute`: any item).
+
+    A list of attributes is true if it is true of any of them (`present: false`: of all of them). Exactly one of the tests is
+    given. Values are compared as text without padding; a multi-valued attribute or a sequence with several items matches if
+    any value does. `range` compares numbers, both ends included. A value that cannot be read counts as absent.
+    """
+
+    attribute: Annotated[tuple[AttributePath, ...], Field(min_length=1), BeforeValidator(_one_or_several)]
+    equals: str | None = None
+    one_of: tuple[str, ...] | None = None
+    matches: str | None = Field(None, description="Regular expression, searched in the value.")
+    range: tuple[float, float] | None = None
+    present: bool | None = Field(None, description="true: there and not empty; false: absent or empty.")
+
+    @field_validator("matches")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                re.compile(pattern)
+            except re.error as exc:
+                raise ValueError(f"not a regular expression: {exc}") from exc
+        return pattern
+
+    @model_validator(mode="after")
+    def _exactly_one_test(self) -> "Match":
+        given = [name for name in ("equals", "one_of", "matches", "range", "present") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of: equals, one_of, matches, range, present")
+        if self.present is None and (whole := [path for path in self.attribute if is_sequence(path)]):
+            raise ValueError(f"{whole[0]} is a sequence; test its presence, or name an attribute in it: {whole[0]}.ATTRIBUTE")
+        return self
+
+
+class Exclude(Section):
+    """Instances that a route leaves out, with the reason that the report gives."""
+
+    reason: str = Field(min_length=1, description="Why, in words for the report.")
+    when: tuple[Match, ...] = Field(min_length=1, description="All must be true of an instance.")
+
+
+class RouteRule(Section):
+    """One route: which instances it takes, what is asked of them and where the result goes.
+
+    Rules are tried in the order of the file; each sees the instances that no earlier rule has taken. A rule takes something if
+    at least one instance matches that it does not leave out: then it takes all that match, the ones left out included, which
+    the report names with their reasons. If it would have to leave out everything, it takes nothing and later rules may.
+
+    A rule with `no_analysis` takes what matches it out of the way, and makes a report of its own only if no other rule took
+    anything of the study. Otherwise the first report of the study names its instances as left out, so that a presentation
+    state beside a radiograph does not become a second report. Its `exclude` then only gives better reasons.
+
+    A rule without `when` takes all that is left. The last rule must be such a rule with `no_analysis`: nothing is silent.
+    """
+
+    name: Slug
+    when: tuple[Match, ...] = Field((), description="All must be true of an instance.")
+    calling_ae_titles: tuple[AeTitle, ...] = Field((), description="Only instances from these senders; all if empty.")
+    exclude: tuple[Exclude, ...] = ()
+    select: Literal["every-instance", "largest-series"] = Field(
+        "every-instance", description="Which of the matching instances are analysed; the others are reported as left out."
+    )
+    maximum_frames: int = Field(64, ge=1, le=4096, description="Frames shown to the model, spread evenly over the selection.")
+    model: Slug | None = Field(None, description="Model; none: only the image quality is checked, and the report says so.")
+    prompt_set: Slug | None = Field(None, description="Findings to look for.")
+    expect: tuple[Slug, ...] = Field((), description="Kinds of image, as the model's gate names them, that the pixels must show.")
+    quality: bool = Field(True, description="Run the quality checks.")
+    no_analysis: str = Field("", description="Set: nothing is analysed, and the report gives this as the reason.")
+    destinations: tuple[Slug, ...] = Field((), description="Names of destinations; all that are configured if empty.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RouteRule":
+        if self.no_analysis and self.model:
+            raise ValueError("no_analysis and model exclude each other")
+        if self.prompt_set and not self.model:
+            raise ValueError("prompt_set needs a model")
+        if self.expect and not self.model:
+            raise ValueError("expect needs a model with a gate")
+        return self
+
+
+class Routes(Section):
+    """The routes file: rules in the order in which they are tried."""
+
+    routes: tuple[RouteRule, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "Routes":
+        names = [route.name for route in self.routes]
+        if len(set(names)) != len(names):
+            raise ValueError("two routes have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_silent(self) -> "Routes":
+        last = self.routes[-1]
+        if last.when or last.calling_ae_titles or not last.no_analysis:
+            raise ValueError("the last route must take the rest: give it no_analysis, and neither when nor calling_ae_titles")
+        return self

@@ -1,0 +1,274 @@
+"""The settings of a node: every field with its type, default, unit and a sentence. Frozen; an unknown field is an error."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from config.code import Code
+
+AeTitle = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]+$")]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Seconds = Annotated[float, Field(ge=0, le=7 * 24 * 3600)]
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and a typo in a field's name is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NodeSection(Section):
+    """Who this node is."""
+
+    ae_title: AeTitle = Field("DICOM-NODE", description="AE title that this node answers to and calls with.")
+    site: Slug = Field("unnamed-site", description="Site that calibrations must be made for; another site's calibration is not used.")
+    data_folder: Path = Field(Path("var"), description="Folder of the ledger and the object store; relative to the settings file.")
+    institution: str = Field("", max_length=64, description="Institution Name written in results, where the site wants it.")
+    serial_number: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(
+        "0", description="Device Serial Number of this node in the results it makes."
+    )
+
+
+class ReceiveSection(Section):
+    """The Storage and Verification SCP."""
+
+    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a server's default; tests bind 127.0.0.1
+    port: Port = Field(11112, description="TCP port to listen on; 0 takes a free one.")
+    maximum_associations: int = Field(50, ge=1, le=1000, description="Associations open at once; more are rejected as transient.")
+    calling_ae_titles: tuple[AeTitle, ...] = Field((), description="Calling AE titles that may associate; nobody else may.")
+    any_calling_ae_title: bool = Field(False, description="Accept every calling AE title. For a closed test network only.")
+    urgent_calling_ae_titles: tuple[AeTitle, ...] = Field((), description="Calling AE titles whose studies settle and run first.")
+    reserve_mb: int = Field(1024, ge=0, description="Free space, in MB, below which an instance is refused with 0xA700.")
+    maximum_pdu_bytes: int = Field(131072, ge=4096, le=1 << 24, description="Maximum length received, in bytes (PS3.8 D.1).")
+    network_timeout_s: Seconds = Field(60, description="Seconds a silent peer may hold an association open.")
+
+
+class SettleSection(Section):
+    """When a study counts as complete. The first that is true: the expected count is there, it was quiet, it waited too long."""
+
+    quiet_s: Seconds = Field(30, description="Seconds without a new instance, for modalities not named below.")
+    quiet_by_modality_s: dict[str, Seconds] = Field(
+        default_factory=dict, description="Seconds without a new instance, by Modality (0008,0060)."
+    )
+    urgent_quiet_s: Seconds = Field(5, description="Seconds without a new instance for an urgent study.")
+    maximum_wait_s: Seconds = Field(3600, description="Seconds after the first instance when a study settles in any case.")
+
+
+class WorkSection(Section):
+    """Analysis: device, batches, leases and attempts."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models run; auto takes CUDA when there is one.")
+    batch_size: int = Field(32, ge=1, le=1024, description="Frames in one forward pass.")
+    parallel_studies: int = Field(2, ge=1, le=64, description="Studies in work at once in one process; their frames share the batches.")
+    lease_s: Seconds = Field(120, description="Seconds after which a silent worker's study may be taken by another.")
+    maximum_attempts: int = Field(5, ge=1, le=100, description="Attempts, crashes counted, before a work item is FAILED.")
+    retry_s: Seconds = Field(5, description="Seconds before the second attempt; doubled each time, with jitter.")
+    maximum_retry_s: Seconds = Field(300, description="Longest wait, in seconds, between attempts.")
+    maximum_frame_megapixels: float = Field(400, gt=0, description="A frame that claims more is not decoded.")
+
+
+class CStoreDestination(Section):
+    """An archive that takes results by C-STORE (PS3.4 Annex B)."""
+
+    kind: Literal["c-store"] = "c-store"
+    name: Slug = Field(description="Name that routes use.")
+    host: str = Field(description="Host name or address of the archive.")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(description="TCP port of the archive.")
+    ae_title: AeTitle = Field(description="Called AE title.")
+    timeout_s: Seconds = Field(30, description="Seconds to wait for the network and for each answer.")
+
+
+class FolderDestination(Section):
+    """A folder that takes results as Part 10 files, written whole or not at all."""
+
+    kind: Literal["folder"] = "folder"
+    name: Slug = Field(description="Name that routes use.")
+    folder: Path = Field(description="Folder for the files; relative to the settings file.")
+
+
+Destination = Annotated[CStoreDestination | FolderDestination, Field(discriminator="kind")]
+
+
+class DeliverSection(Section):
+    """Sending results. Each destination has its own lane."""
+
+    retry_s: Seconds = Field(5, description="Seconds before the second attempt; doubled each time, with jitter.")
+    maximum_retry_s: Seconds = Field(900, description="Longest wait, in seconds, between attempts.")
+    maximum_attempts: int = Field(200, ge=1, le=100000, description="Attempts before a delivery is FAILED and waits for an operator.")
+    lease_s: Seconds = Field(120, description="Seconds after which a silent sender's delivery may be taken by another.")
+
+
+class ScheduleSection(Section):
+    """Periodic work."""
+
+    settle_every_s: Annotated[float, Field(ge=0.1, le=3600)] = Field(1, description="Seconds between looks for studies to settle.")
+
+
+class TelemetrySection(Section):
+    """Logs and metrics. Neither ever holds patient data."""
+
+    log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or coloured text.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event that is logged.")
+    host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
+    port: Port = Field(9464, description="TCP port of /metrics, /healthz and /readyz; 0 takes a free one.")
+
+
+class ModelsSection(Section):
+    """Where models, prompts and calibrations lie, and which licences were read."""
+
+    folders: tuple[Path, ...] = Field((), description="Folders with more manifests, beside those that ship; relative to the settings file.")
+    acknowledged_licences: tuple[str, ...] = Field(
+        (), description="Names of models under non-commercial, unlicensed or gated terms that somebody read and accepted."
+    )
+
+
+class Settings(Section):
+    """All settings of a node, as in one YAML file."""
+
+    node: NodeSection = NodeSection()
+    receive: ReceiveSection = ReceiveSection()
+    settle: SettleSection = SettleSection()
+    work: WorkSection = WorkSection()
+    deliver: DeliverSection = DeliverSection()
+    schedule: ScheduleSection = ScheduleSection()
+    telemetry: TelemetrySection = TelemetrySection()
+    models: ModelsSection = ModelsSection()
+    routes_file: Path | None = Field(None, description="Routes of this site; the ones that ship if left out. Relative to the settings file.")
+    destinations: tuple[Destination, ...] = Field((), description="Archives and folders that results go to.")
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "Settings":
+        names = [destination.name for destination in self.destinations]
+        if len(set(names)) != len(names):
+            raise ValueError("two destinations have the same name")
+        return self
+
+
+class LicenceSection(Section):
+    """Terms of a model's weights. Anything but `permissive` and `share-alike` needs the operator's acknowledgement."""
+
+    usage: Literal["permissive", "share-alike", "non-commercial", "unlicensed", "gated"] = Field(description="Class of the terms.")
+    name: str = Field(description="SPDX identifier or the publisher's words.")
+    read: str = Field("", description="What to read before acknowledging.")
+
+
+class WeightsSection(Section):
+    """The pinned weights: safetensors only, loaded from a local folder, never from a hub."""
+
+    folder: str = Field(description="Folder of the model: absolute, relative to the manifest, or package:NAME/FOLDER.")
+    file: str = Field("open_clip_model.safetensors", pattern=r"^[A-Za-z0-9._-]+\.safetensors$", description="Weights file in it.")
+    sha256: Sha256 = Field(description="SHA-256 of that file.")
+
+
+class PreprocessingSection(Section):
+    """Exactly what happens to a frame before the image tower. A missing fact is an error, never a default."""
+
+    image_size: int = Field(ge=16, le=2048, description="Side of the square input, in pixels.")
+    resize_mode: Literal["shortest", "longest", "squash"] = Field(description="shortest: resize and crop; longest: resize and pad; squash.")
+    interpolation: Literal["bicubic", "bilinear"] = Field(description="Resampling, always with antialiasing.")
+    mean: tuple[float, float, float] = Field(description="Mean of each channel, of values in [0, 1].")
+    std: tuple[float, float, float] = Field(description="Standard deviation of each channel.")
+
+
+class RotationSection(Section):
+    """When an image that fails the gate as it lies, and passes it turned, counts as rotated."""
+
+    kinds: tuple[Slug, ...] = Field(min_length=1, description="Kinds of image that have an upright; only these are turned.")
+    minimum_probability: float = Field(gt=0, lt=1, description="Softmax probability that the expected kinds must reach when turned.")
+    minimum_gain: float = Field(gt=0, lt=1, description="By how much that must exceed the probability of the image as it lies.")
+    threshold_source: str = Field(min_length=1, description="How these numbers were chosen.")
+
+
+class GateSection(Section):
+    """The question put to the pixels before any other: are you what the header says?"""
+
+    prompt_set: Slug = Field(description="Prompt set whose labels are the kinds of image that this model can tell apart.")
+    minimum_probability: float = Field(gt=0, lt=1, description="Softmax probability that the expected kinds must reach together.")
+    threshold_source: str = Field(description="How that number was chosen.")
+    rotation: RotationSection | None = Field(None, description="None: rotated images are not looked for; they fail the gate.")
+
+
+class ModelManifest(Section):
+    """One installed model: `config/models/NAME.yaml`."""
+
+    name: Slug
+    version: str = Field(min_length=1, max_length=64)
+    manufacturer: str = Field(min_length=1, max_length=64)
+    family: Literal["open_clip"] = Field(description="Adapter that loads it.")
+    quick_gelu: bool = Field(description="Activation that the weights were trained with; tensors do not reveal it.")
+    context_length: int = Field(ge=8, le=1024, description="Tokens that the text tower reads.")
+    weights: WeightsSection
+    preprocessing: PreprocessingSection
+    colour: Literal["grey", "colour", "any"] = Field(description="Frames that the model was made for.")
+    gate: GateSection | None = Field(None, description="None: no pixel gate, which every result of the model says.")
+    licence: LicenceSection
+    intended_use: str = Field(min_length=1, description="One sentence, copied into every report.")
+
+
+class LabelSection(Section):
+    """One label of a prompt set."""
+
+    name: Slug
+    concept: Code = Field(description="Code of the finding (or of the kind of image).")
+    site: Code | None = Field(None, description="Finding Site (363698007, SCT).")
+    positive: tuple[str, ...] = Field(min_length=1, description="Texts that describe it; their embeddings are averaged.")
+    negative: tuple[str, ...] = Field((), description="Texts that describe its absence; pair-softmax needs them.")
+    flag: Literal["none", "urgent", "emergency"] = Field("none", description="Flag if Present, once the site is calibrated.")
+
+
+class PromptSet(Section):
+    """A versioned set of prompts: `config/prompts/NAME.yaml`. Its digest stands in every result."""
+
+    name: Slug
+    version: int = Field(ge=1)
+    recipe: Literal["pair-softmax", "multi-class-softmax"]
+    temperature: Literal["model", "none"] = Field(description="model: cosines times the model's logit scale; none: plain cosines.")
+    templates: tuple[str, ...] = Field(("{}",), min_length=1, description="Each text goes into each template at {}.")
+    labels: tuple[LabelSection, ...] = Field(min_length=1)
+
+    @field_validator("templates")
+    @classmethod
+    def _templates_have_a_place(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [template for template in templates if template.count("{}") != 1]:
+            raise ValueError(f"a template needs exactly one {{}}: {wrong[0]!r}")
+        return templates
+
+    @model_validator(mode="after")
+    def _labels_fit_the_recipe(self) -> "PromptSet":
+        names = [label.name for label in self.labels]
+        if len(set(names)) != len(names):
+            raise ValueError("two labels have the same name")
+        if self.recipe == "pair-softmax" and (bare := [label.name for label in self.labels if not label.negative]):
+            raise ValueError(f"recipe pair-softmax needs negative texts: {bare[0]}")
+        return self
+
+
+class LabelCalibration(Section):
+    """Platt scaling and operating point of one label: probability = 1 / (1 + exp(-(slope * logit(score) + intercept)))."""
+
+    slope: float
+    intercept: float
+    threshold: float = Field(gt=0, lt=1, description="Probability from which the finding is Present.")
+    undetermined_from: float = Field(gt=0, lt=1, description="Probability from which it is Undetermined; below it is Absent.")
+    source: str = Field(min_length=1, description="Data, counts and figures that the operating point comes from.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "LabelCalibration":
+        if self.undetermined_from > self.threshold:
+            raise ValueError("undetermined_from must not lie above threshold")
+        return self
+
+
+class Calibration(Section):
+    """What makes a model's scores probabilities at one site: `config/calibrations/ID.yaml`."""
+
+    id: Slug
+    site: Slug
+    model: Slug
+    weights_sha256: Sha256
+    prompt_set: Slug
+    prompt_set_digest: Sha256
+    labels: dict[Slug, LabelCalibration]

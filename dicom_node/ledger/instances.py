@@ -1,0 +1,296 @@
+"""Instances and studies: from the first instance to a settled, routed revision."""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, Row, and_, exists, func, insert, or_, select, update
+
+from dicom_node.ledger.rows import Rows
+from dicom_node.ledger.tables import events, instances, quarantine, results, studies, work_items
+from dicom_node.lifecycle import STUDY, WORK_ITEM, StudyEvent, StudyState, WorkItemEvent, WorkItemState, after
+from dicom_node.study import ReceivedInstance, Study
+
+
+class Recorded(enum.StrEnum):
+    """What the ledger already knew about an instance."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    NEW_VERSION = "new version"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenStudy:
+    """A study that is still being received: what the settling rule asks about."""
+
+    study_instance_uid: str
+    urgent: bool
+    modalities: tuple[str, ...]
+    instances: int
+    expected_instances: int | None
+    first_arrival: datetime
+    last_arrival: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewWorkItem:
+    """A work item to be made: `selection` as the steps encode it, `inputs_digest` over the selected data sets."""
+
+    route: str
+    selection: bytes
+    inputs_digest: str
+
+
+def _instance(row: Row[tuple[object, ...]]) -> ReceivedInstance:
+    fields = {name: row._mapping[name] for name in ReceivedInstance.__dataclass_fields__ if name in row._mapping}  # noqa: SLF001 - SQLAlchemy's public name
+    return ReceivedInstance(**{**fields, "path": Path(fields["path"])})
+
+
+class Instances(Rows):
+    """Recording what arrived, and fixing revisions."""
+
+    def record_instance(self, instance: ReceivedInstance, *, urgent: bool) -> Recorded:
+        """Make `instance` durable; its study is (again) being received unless the same bytes were known."""
+        with self._write() as connection:
+            versions = connection.execute(
+                select(instances.c.version, instances.c.digest).where(instances.c.sop_instance_uid == instance.sop_instance_uid)
+            ).all()
+            if any(digest == instance.digest for _, digest in versions):
+                return Recorded.DUPLICATE
+            self._study_received(connection, instance, urgent=urgent)
+            values = asdict(instance) | {"path": instance.path.as_posix(), "version": len(versions) + 1}
+            del values["expected_instances"]
+            connection.execute(insert(instances).values(values))
+            if not versions:
+                return Recorded.NEW
+            self._log(
+                connection,
+                at=instance.received_at,
+                study=instance.study_instance_uid,
+                name="instance changed",
+                detail=f"{instance.sop_instance_uid} version {len(versions) + 1} from {instance.calling_ae_title}",
+            )
+            return Recorded.NEW_VERSION
+
+    def _study_received(self, connection: Connection, instance: ReceivedInstance, *, urgent: bool) -> None:
+        row = connection.execute(select(studies).where(studies.c.study_instance_uid == instance.study_instance_uid)).one_or_none()
+        if row is None:
+            connection.execute(
+                insert(studies).values(
+                    study_instance_uid=instance.study_instance_uid,
+                    state=StudyState.RECEIVING,
+                    revision=0,
+                    routed_revision=0,
+                    urgent=int(urgent),
+                    expected_instances=instance.expected_instances,
+                    first_arrival=instance.received_at,
+                    last_arrival=instance.received_at,
+                )
+            )
+            return
+        state = StudyState(row.state)
+        connection.execute(
+            update(studies)
+            .where(studies.c.study_instance_uid == instance.study_instance_uid)
+            .values(
+                state=after(STUDY, state, StudyEvent.INSTANCE_RECEIVED),
+                urgent=max(row.urgent, int(urgent)),
+                expected_instances=instance.expected_instances or row.expected_instances,
+                first_arrival=row.first_arrival if state is StudyState.RECEIVING else instance.received_at,
+                last_arrival=instance.received_at,
+            )
+        )
+
+    def known_instance(self, sop_instance_uid: str, digest: str) -> bool:
+        """Say whether exactly these bytes are recorded under this UID."""
+        with self._read() as connection:
+            same = and_(instances.c.sop_instance_uid == sop_instance_uid, instances.c.digest == digest)
+            return bool(connection.execute(select(exists().where(same))).scalar())
+
+    def known_paths(self) -> frozenset[str]:
+        """Return the object-store paths of all received instances."""
+        with self._read() as connection:
+            return frozenset(connection.execute(select(instances.c.path)).scalars())
+
+    def record_quarantine(self, *, path: str, reason: str, calling_ae_title: str, sop_instance_uid: str, at: datetime) -> None:
+        """Account for bytes that were kept although they are no instance that could be analysed."""
+        with self._write() as connection:
+            connection.execute(
+                insert(quarantine).values(
+                    path=path, reason=reason, calling_ae_title=calling_ae_title, sop_instance_uid=sop_instance_uid, at=at
+                )
+            )
+
+    def open_studies(self) -> tuple[OpenStudy, ...]:
+        """Return every study that is being received."""
+        with self._read() as connection:
+            rows = connection.execute(
+                select(
+                    studies,
+                    func.count(func.distinct(instances.c.sop_instance_uid)).label("count"),
+                    func.group_concat(func.distinct(instances.c.modality)).label("modalities")
+                    if connection.dialect.name == "sqlite"
+                    else func.string_agg(func.distinct(instances.c.modality), ",").label("modalities"),
+                )
+                .join(instances)
+                .where(studies.c.state == StudyState.RECEIVING)
+                .group_by(studies.c.study_instance_uid)
+            ).all()
+        return tuple(
+            OpenStudy(
+                study_instance_uid=row.study_instance_uid,
+                urgent=bool(row.urgent),
+                modalities=tuple(sorted(row.modalities.split(","))),
+                instances=row.count,
+                expected_instances=row.expected_instances,
+                first_arrival=row.first_arrival,
+                last_arrival=row.last_arrival,
+            )
+            for row in rows
+        )
+
+    def settle(self, study: OpenStudy, *, why: str, now: datetime) -> bool:
+        """Fix the next revision of `study`; False if an instance arrived since it was looked at."""
+        with self._write() as connection:
+            uid = study.study_instance_uid
+            row = connection.execute(select(studies).where(studies.c.study_instance_uid == uid)).one()
+            if row.state != StudyState.RECEIVING or row.last_arrival != study.last_arrival:
+                return False
+            state = after(STUDY, StudyState(row.state), StudyEvent.QUIET)
+            self._new_revision(connection, uid, row.revision + 1, state)
+            self._log(connection, at=now, study=uid, name="settled", detail=f"revision {row.revision + 1}: {why}")
+            return True
+
+    def renew_revision(self, study_instance_uid: str, *, why: str, now: datetime) -> int | None:
+        """Make a new revision of a settled study with the instances it has, so that it is analysed again.
+
+        Returns:
+            The new revision, or None if the study is unknown or still being received.
+        """
+        with self._write() as connection:
+            row = connection.execute(select(studies).where(studies.c.study_instance_uid == study_instance_uid)).one_or_none()
+            if row is None or row.state != StudyState.SETTLED:
+                return None
+            self._new_revision(connection, study_instance_uid, row.revision + 1, StudyState.SETTLED)
+            self._log(connection, at=now, study=study_instance_uid, name="requeued", detail=f"revision {row.revision + 1}: {why}")
+            return int(row.revision) + 1
+
+    @staticmethod
+    def _new_revision(connection: Connection, uid: str, revision: int, state: StudyState) -> None:
+        connection.execute(update(studies).where(studies.c.study_instance_uid == uid).values(state=state, revision=revision))
+        unassigned = and_(instances.c.study_instance_uid == uid, instances.c.revision.is_(None))
+        connection.execute(update(instances).where(unassigned).values(revision=revision))
+
+    def unrouted_studies(self, limit: int = 16) -> tuple[Study, ...]:
+        """Return settled revisions that have no work items yet, urgent ones first, without our own results among the instances."""
+        with self._read() as connection:
+            rows = connection.execute(
+                select(studies)
+                .where(studies.c.state == StudyState.SETTLED, studies.c.routed_revision < studies.c.revision)
+                .order_by(studies.c.urgent.desc(), studies.c.last_arrival)
+                .limit(limit)
+            ).all()
+            return tuple(
+                Study(
+                    study_instance_uid=row.study_instance_uid,
+                    revision=row.revision,
+                    urgent=bool(row.urgent),
+                    instances=self._instances_of(connection, row.study_instance_uid, row.revision),
+                    first_arrival=row.first_arrival,
+                    last_arrival=row.last_arrival,
+                )
+                for row in rows
+            )
+
+    @staticmethod
+    def _instances_of(connection: Connection, uid: str, revision: int) -> tuple[ReceivedInstance, ...]:
+        newest = (
+            select(instances.c.sop_instance_uid, func.max(instances.c.version).label("version"))
+            .where(instances.c.study_instance_uid == uid, instances.c.revision <= revision)
+            .group_by(instances.c.sop_instance_uid)
+            .subquery()
+        )
+        ours = select(results.c.sop_instance_uid)
+        rows = connection.execute(
+            select(instances)
+            .join(newest, and_(instances.c.sop_instance_uid == newest.c.sop_instance_uid, instances.c.version == newest.c.version))
+            .where(instances.c.sop_instance_uid.not_in(ours))
+            .order_by(instances.c.received_at, instances.c.sop_instance_uid)
+        ).all()
+        return tuple(_instance(row) for row in rows)
+
+    def record_routing(self, study: Study, items: Sequence[NewWorkItem], *, now: datetime) -> int:
+        """Make the work items of a revision and say how many are new.
+
+        A route whose inputs are byte for byte those of its newest work item gets no new one, unless the revision was
+        asked for by an operator; an older item that nobody analysed yet is superseded.
+        """
+        with self._write() as connection:
+            row = connection.execute(select(studies).where(studies.c.study_instance_uid == study.study_instance_uid)).one()
+            if row.routed_revision >= study.revision:
+                return 0
+            forced = connection.execute(
+                select(
+                    exists().where(
+                        events.c.study_instance_uid == study.study_instance_uid,
+                        events.c.event == "requeued",
+                        events.c.detail.startswith(f"revision {study.revision}:"),
+                    )
+                )
+            ).scalar()
+            made = sum(self._add_work_item(connection, study, item, forced=bool(forced), now=now) for item in items)
+            connection.execute(
+                update(studies).where(studies.c.study_instance_uid == study.study_instance_uid).values(routed_revision=study.revision)
+            )
+            return made
+
+    def _add_work_item(self, connection: Connection, study: Study, item: NewWorkItem, *, forced: bool, now: datetime) -> bool:
+        same_route = and_(work_items.c.study_instance_uid == study.study_instance_uid, work_items.c.route == item.route)
+        newest = connection.execute(select(work_items).where(same_route).order_by(work_items.c.revision.desc()).limit(1)).one_or_none()
+        if newest is not None and newest.inputs_digest == item.inputs_digest and not forced:
+            self._log(
+                connection,
+                at=now,
+                study=study.study_instance_uid,
+                name="inputs unchanged",
+                detail=f"revision {study.revision}, route {item.route}: revision {newest.revision} stands",
+            )
+            return False
+        connection.execute(
+            update(work_items)
+            .where(
+                same_route,
+                work_items.c.state == WorkItemState.ROUTED,
+                or_(work_items.c.lease_until.is_(None), work_items.c.lease_until < now),
+            )
+            .values(state=after(WORK_ITEM, WorkItemState.ROUTED, WorkItemEvent.NEWER_REVISION), updated_at=now)
+        )
+        key = connection.execute(
+            insert(work_items)
+            .values(
+                study_instance_uid=study.study_instance_uid,
+                revision=study.revision,
+                route=item.route,
+                state=WorkItemState.ROUTED,
+                urgent=int(study.urgent),
+                selection=item.selection,
+                inputs_digest=item.inputs_digest,
+                attempts=0,
+                not_before=now,
+                created_at=now,
+                updated_at=now,
+            )
+            .returning(work_items.c.id)
+        ).scalar_one()
+        self._log(
+            connection,
+            at=now,
+            study=study.study_instance_uid,
+            name="routed",
+            detail=f"revision {study.revision} to {item.route}",
+            work_item_id=key,
+        )
+        return True

@@ -1,0 +1,1 @@
+"""Alembic migrations of the ledger: one file a step in `versions`, never edited once released."""

@@ -1,0 +1,138 @@
+"""`dicom-node serve`: starts the node's processes, restarts those that die, and answers for their health."""
+
+import ctypes
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from dicom_node.ledger import Ledger
+
+log = structlog.get_logger()
+
+RESTART_S = 1.0
+LONGEST_RESTART_S = 60.0
+STEADY_S = 60.0
+"""A process that ran this long starts again without a penalty."""
+STOP_S = 30.0
+PR_SET_PDEATHSIG = 1
+
+
+def owner_name(pid: int) -> str:
+    """Return the name under which a process of this host holds leases."""
+    return f"{socket.gethostname()}/{pid}"
+
+
+def die_with_parent() -> None:
+    """Ask Linux to send this process SIGTERM when the supervisor that started it is gone, however it went."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def release_leases_of_the_dead(ledger: Ledger, now: datetime) -> int:
+    """Free what processes of this host held when they were killed, rather than wait until their leases run out."""
+    released = 0
+    for owner in ledger.lease_owners():
+        host, _, pid = owner.rpartition("/")
+        if host == socket.gethostname() and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            released += ledger.release_leases(owner=owner, now=now)
+    return released
+
+
+@contextmanager
+def only_supervisor(folder: Path) -> Iterator[None]:
+    """Hold the lock that keeps a second node off this data folder.
+
+    Raises:
+        BlockingIOError: another node has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "serve.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+@dataclass(slots=True, kw_only=True)
+class _Child:
+    name: str
+    command: Sequence[str]
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    restart_at: float = 0.0
+    penalty_s: float = RESTART_S
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self.command)
+        self.started_at = time.monotonic()
+        log.info("process_started", name=self.name, child_pid=self.process.pid)
+
+
+@dataclass(slots=True, kw_only=True)
+class Supervisor:
+    """Keeps `commands` (name -> argument vector) running until it is stopped."""
+
+    commands: Mapping[str, Sequence[str]]
+    ledger: Ledger
+    stop: threading.Event = field(default_factory=threading.Event)
+    _children: list[_Child] = field(default_factory=list)
+
+    def alive(self) -> dict[str, bool]:
+        """Return name -> whether that process runs."""
+        return {child.name: child.process is not None and child.process.poll() is None for child in self._children}
+
+    def run(self) -> None:
+        """Start everything, restart what dies with growing pauses, and on stop end everything in order."""
+        self._children = [_Child(name=name, command=command) for name, command in self.commands.items()]
+        for child in self._children:
+            child.start()
+        try:
+            while not self.stop.wait(0.1):
+                for child in self._children:
+                    self._look_after(child)
+        finally:
+            self._stop_all()
+
+    def _look_after(self, child: _Child) -> None:
+        if child.process is not None:
+            code = child.process.poll()
+            if code is None:
+                return
+            released = self.ledger.release_leases(owner=owner_name(child.process.pid), now=datetime.now(UTC))
+            steady = time.monotonic() - child.started_at >= STEADY_S
+            child.penalty_s = RESTART_S if steady else min(child.penalty_s * 2, LONGEST_RESTART_S)
+            child.restart_at = time.monotonic() + (0 if steady else child.penalty_s / 2)
+            child.process = None
+            log.error("process_died", name=child.name, exit_code=code, leases_released=released, restart_in_s=child.penalty_s / 2)
+        if time.monotonic() >= child.restart_at:
+            child.start()
+
+    def _stop_all(self) -> None:
+        running = [child.process for child in self._children if child.process is not None]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + STOP_S
+        for process in running:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                log.error("process_killed", child_pid=process.pid, why=f"it did not stop within {STOP_S:g} s")
+                process.kill()
+                process.wait()
+        log.info("processes_stopped", count=len(running))
+
+
+def own_command(name: str, settings_file: Path | None) -> tuple[str, ...]:
+    """Return the argument vector of one of the node's own processes."""
+    configured = ("--config", os.fspath(settings_file)) if settings_file else ()
+    return (sys.executable, "-m", "dicom_node", name, *configured, "--supervised")

@@ -1,0 +1,111 @@
+"""Logs and metrics. Events are named in the past tense and carry UIDs; patient data never gets here."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram, multiprocess
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from config.schema import TelemetrySection
+from dicom_node.ledger import Ledger
+from dicom_node.object_store import ObjectStore
+
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+INSTANCES = Counter("dicom_node_instances_received", "C-STORE requests answered, by status", ["status"])
+INSTANCE_BYTES = Counter("dicom_node_received_bytes", "Bytes of instances acknowledged with success")
+INSTANCE_SECONDS = Histogram(
+    "dicom_node_c_store_seconds", "From the whole data set to its answer", buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)
+)
+SETTLED = Counter("dicom_node_studies_settled", "Study revisions that settled")
+STEP_SECONDS = Histogram("dicom_node_step_seconds", "Duration of a step", ["step"], buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100))
+STEP_FAILURES = Counter("dicom_node_step_failures", "Steps that failed, by verdict", ["step", "verdict"])
+DELIVERIES = Counter("dicom_node_delivery_attempts", "Delivery attempts, by destination and outcome", ["destination", "outcome"])
+DELIVERY_SECONDS = Histogram(
+    "dicom_node_delivery_seconds", "Duration of a delivery attempt", ["destination"], buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
+)
+
+
+def configure_logging(settings: TelemetrySection, *, process: str) -> None:
+    """Make structlog write one event a line to standard error, bound to the process that wrote it."""
+    level = getattr(logging, settings.log_level.upper())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if settings.log_format == "json":
+        shared += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    else:
+        shared.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback))
+    structlog.configure(
+        processors=shared,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process, pid=os.getpid())
+
+
+class InstanceMetrics:
+    """Counts what the Storage SCP answers."""
+
+    def on_instance(self, status: int, seconds: float, size_bytes: int) -> None:
+        INSTANCES.labels(f"0x{status:04X}").inc()
+        INSTANCE_SECONDS.observe(seconds)
+        if status == 0:
+            INSTANCE_BYTES.inc(size_bytes)
+
+
+class DeliveryMetrics:
+    """Counts what the destinations answer."""
+
+    def on_delivery(self, destination: str, outcome: str, seconds: float) -> None:
+        DELIVERIES.labels(destination, outcome).inc()
+        DELIVERY_SECONDS.labels(destination).observe(seconds)
+
+
+class LedgerCollector(Collector):
+    """Queue depths and free space, read from their owners when somebody asks."""
+
+    def __init__(self, ledger: Ledger, store: ObjectStore, alive: Callable[[], dict[str, bool]]) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._alive = alive
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Yield the gauges."""
+        for table, states in self._ledger.counts().items():
+            gauge = GaugeMetricFamily(f"dicom_node_{table}", f"Rows of {table} in each state", labels=["state"])
+            for state, number in states.items():
+                gauge.add_metric([state], number)
+            yield gauge
+        yield GaugeMetricFamily("dicom_node_store_free_bytes", "Free space under the object store", value=self._store.free_bytes())
+        up = GaugeMetricFamily("dicom_node_process_up", "1 if the process runs", labels=["name"])
+        for name, running in self._alive().items():
+            up.add_metric([name], float(running))
+        yield up
+
+
+def registry(ledger: Ledger, store: ObjectStore, alive: Callable[[], dict[str, bool]]) -> CollectorRegistry:
+    """Return what /metrics shows: the counters of this process or of all supervised ones, and the state of the ledger."""
+    if MULTIPROCESS_VARIABLE in os.environ:
+        collected = CollectorRegistry(auto_describe=False)
+        multiprocess.MultiProcessCollector(collected)  # type: ignore[no-untyped-call]  # prometheus_client's constructor is untyped
+    else:
+        from prometheus_client import REGISTRY as collected  # noqa: PLC0415 - only the default registry of an unsupervised process
+    collected.register(LedgerCollector(ledger, store, alive))
+    return collected
+
+
+def prepare_multiprocess(folder: Path) -> None:
+    """Make an empty folder for the counters of supervised processes and point prometheus_client at it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("*.db"):
+        stale.unlink()
+    os.environ[MULTIPROCESS_VARIABLE] = str(folder)

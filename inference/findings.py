@@ -1,0 +1,182 @@
+"""What an analysis found: the values that travel from the models to the reports. No I/O, no DICOM objects, no torch."""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+from config import Code
+
+
+class Presence(enum.StrEnum):
+    """CID 240 (PS3.16): is the finding there?"""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNDETERMINED = "undetermined"
+
+
+class FlagLevel(enum.IntEnum):
+    """How far a result raises a study on the reading worklist. A flag only ever raises: there is no level below NONE."""
+
+    NONE = 0
+    URGENT = 1
+    EMERGENCY = 2
+
+
+class QualityGrade(enum.IntEnum):
+    """CID 7036 (PS3.16), worst last."""
+
+    DIAGNOSTIC = 0
+    LIMITED = 1
+    NON_DIAGNOSTIC = 2
+
+
+class Outcome(enum.StrEnum):
+    """CID 6042 (PS3.16): how far the analysis of a study went."""
+
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    NOT_ATTEMPTED = "not attempted"
+
+
+class AbstentionReason(enum.StrEnum):
+    """Why the node does not answer for an image, a series or a study. Always reported, never silence."""
+
+    NO_ROUTE = "no route"
+    NO_MODEL = "no model"
+    NOTHING_TO_ANALYSE = "nothing to analyse"
+    UNREADABLE = "unreadable"
+    UNSUPPORTED = "unsupported"
+    GATE_DISAGREES = "gate disagrees"
+    QUALITY = "quality"
+    MODEL_FAILED = "model failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRef:
+    """One SOP Instance, or one frame of it. `frame_number` is 1-based as DICOM counts; None means the whole instance."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    frame_number: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Which build of which model answered, and with which words.
+
+    `weights_digest` and `prompt_set_digest` are SHA-256 in hexadecimal. `calibration_id` is None for a model that was
+    not calibrated for this site: such a model is in shadow, its scores are reported and nothing is flagged.
+    """
+
+    model: str
+    version: str
+    manufacturer: str
+    weights_digest: str
+    prompt_set: str
+    prompt_set_digest: str
+    calibration_id: str | None
+    intended_use: str
+    parameters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The number a recipe gave one label on one image, in [0, 1], before any threshold. Not a probability."""
+
+    label: str
+    value: float
+    image: ImageRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One label on one image after the decision.
+
+    `score` is in [0, 1]; it is a calibrated probability if and only if `calibrated`. `threshold` is on the same scale
+    and None in shadow, where presence is always UNDETERMINED and the flag NONE.
+    """
+
+    label: str
+    concept: Code
+    site: Code | None
+    presence: Presence
+    score: float
+    calibrated: bool
+    threshold: float | None
+    threshold_source: str
+    flag: FlagLevel
+    image: ImageRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityVerdict:
+    """One quality check on one image: what was measured, against which limit, and what that means.
+
+    `grade` is DIAGNOSTIC if the check found nothing wrong. `code` (CID 6135 or 7011) names the defect that the check
+    looks for. `sentence` explains the verdict to a technologist and holds no patient data.
+    """
+
+    check: str
+    image: ImageRef
+    measured: float
+    unit: str
+    threshold: float
+    threshold_source: str
+    grade: QualityGrade
+    code: Code
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abstention:
+    """A refusal to answer, with its reason in words (no patient data). `images` is empty if it concerns the whole study."""
+
+    reason: AbstentionReason
+    detail: str
+    images: tuple[ImageRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """An instance that the route or the model left out on purpose, and why."""
+
+    image: ImageRef
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """Everything that is to be reported about one study revision under one route.
+
+    `inputs` are the instances whose pixels (or headers, if nothing could be analysed) were used: they become the
+    report's evidence. `provenance` is None if no model was involved. `analysed_at` is the time inside the reports.
+    """
+
+    study_instance_uid: str
+    revision: int
+    route: str
+    outcome: Outcome
+    analysed_at: datetime
+    inputs: tuple[ImageRef, ...]
+    excluded: tuple[Exclusion, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    quality: tuple[QualityVerdict, ...] = ()
+    abstentions: tuple[Abstention, ...] = ()
+    provenance: Provenance | None = None
+
+    @property
+    def flag(self) -> FlagLevel:
+        """The highest flag of all findings."""
+        return max((finding.flag for finding in self.findings), default=FlagLevel.NONE)
+
+    @property
+    def grade(self) -> QualityGrade | None:
+        """The worst image quality, or None if no check ran."""
+        return max((verdict.grade for verdict in self.quality), default=None)
+
+    @property
+    def in_shadow(self) -> bool:
+        """True if a model answered without a calibration for this site: scores are reported, nothing is flagged."""
+        return self.provenance is not None and self.provenance.calibration_id is None
