@@ -8,7 +8,7 @@ PEERS := dcmtk orthanc dicom3tools libpixelmed-java default-jre-headless
 export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
 
-.PHONY: help demo serve test lint bench peers wheel clean
+.PHONY: help demo serve test lint bench docs peers wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -37,6 +37,9 @@ lint: $(READY) ## ruff, mypy --strict and the import rules
 
 bench: $(READY) ## measure the node against its parts in the same run
 	$(BIN)/python -m tests.bench
+
+docs: $(READY) ## renew the generated parts of the documents
+	$(BIN)/python -m dicom_node.reference README.md dicom_node/README.md deploy/RUNBOOK.md
 
 peers: ## install the programs that the tests talk to (Debian, root)
 	@tests/peers/install $(PEERS)

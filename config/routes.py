@@ -90,7 +90,9 @@ class RouteRule(Section):
     expect: tuple[Slug, ...] = Field((), description="Kinds of image, as the model's gate names them, that the pixels must show.")
     quality: bool = Field(True, description="Run the quality checks.")
     no_analysis: str = Field("", description="Set: nothing is analysed, and the report gives this as the reason.")
-    destinations: tuple[Slug, ...] = Field((), description="Names of destinations; all that are configured if empty.")
+    destinations: tuple[Slug, ...] | None = Field(
+        None, description="Names of destinations; all that are configured if left out; [] keeps the results on the node."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "RouteRule":

@@ -136,7 +136,7 @@ class Settings(Section):
     schedule: ScheduleSection = ScheduleSection()
     telemetry: TelemetrySection = TelemetrySection()
     models: ModelsSection = ModelsSection()
-    routes_file: Path | None = Field(None, description="Routes of this site; the ones that ship if left out. Relative to the settings file.")
+    routes_file: Path | None = Field(None, description="Routes of this site, relative to the settings file; without it those that ship.")
     destinations: tuple[Destination, ...] = Field((), description="Archives and folders that results go to.")
 
     @model_validator(mode="after")

@@ -44,7 +44,8 @@ class HealthServer:
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
-            return self._metrics(environ, start_response)
+            page: Iterable[bytes] = self._metrics(environ, start_response)
+            return page
         if path not in self._checks:
             start_response("404 Not Found", [("Content-Type", "text/plain")])
             return [b"/metrics, /healthz or /readyz\n"]

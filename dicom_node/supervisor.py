@@ -126,7 +126,7 @@ class Supervisor:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                log.error("process_killed", child_pid=process.pid, why=f"it did not stop within {STOP_S:g} s")
+                log.error("process_killed", child_pid=process.pid, why=f"it did not stop within {STOP_S:g} s")  # noqa: TRY400 - the time-out is the message
                 process.kill()
                 process.wait()
         log.info("processes_stopped", count=len(running))

@@ -3,32 +3,34 @@
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pydicom.config
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram, multiprocess
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, multiprocess
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from config.schema import TelemetrySection
+from dicom_node.delivery.lane import DeliveryOutcome
 from dicom_node.ledger import Ledger
 from dicom_node.object_store import ObjectStore
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
+MILLISECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)
+SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
+
 INSTANCES = Counter("dicom_node_instances_received", "C-STORE requests answered, by status", ["status"])
 INSTANCE_BYTES = Counter("dicom_node_received_bytes", "Bytes of instances acknowledged with success")
-INSTANCE_SECONDS = Histogram(
-    "dicom_node_c_store_seconds", "From the whole data set to its answer", buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)
-)
+INSTANCE_SECONDS = Histogram("dicom_node_c_store_seconds", "From the whole data set to its answer", buckets=MILLISECONDS)
 SETTLED = Counter("dicom_node_studies_settled", "Study revisions that settled")
-STEP_SECONDS = Histogram("dicom_node_step_seconds", "Duration of a step", ["step"], buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100))
+STEP_SECONDS = Histogram("dicom_node_step_seconds", "Duration of a step", ["step"], buckets=SECONDS)
 STEP_FAILURES = Counter("dicom_node_step_failures", "Steps that failed, by verdict", ["step", "verdict"])
 DELIVERIES = Counter("dicom_node_delivery_attempts", "Delivery attempts, by destination and outcome", ["destination", "outcome"])
-DELIVERY_SECONDS = Histogram(
-    "dicom_node_delivery_seconds", "Duration of a delivery attempt", ["destination"], buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
-)
+DELIVERY_SECONDS = Histogram("dicom_node_delivery_seconds", "Duration of a delivery attempt", ["destination"], buckets=SECONDS)
 
 
 def configure_logging(settings: TelemetrySection, *, process: str) -> None:
@@ -50,6 +52,15 @@ def configure_logging(settings: TelemetrySection, *, process: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process, pid=os.getpid())
+    _silence_libraries()
+
+
+def _silence_libraries() -> None:
+    """Keep pydicom from quoting values of a data set in warnings and in its log."""
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)\b")
+    for name in ("pydicom", "pynetdicom", "highdicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 class InstanceMetrics:
@@ -62,12 +73,10 @@ class InstanceMetrics:
             INSTANCE_BYTES.inc(size_bytes)
 
 
-class DeliveryMetrics:
-    """Counts what the destinations answer."""
-
-    def on_delivery(self, destination: str, outcome: str, seconds: float) -> None:
-        DELIVERIES.labels(destination, outcome).inc()
-        DELIVERY_SECONDS.labels(destination).observe(seconds)
+def count_delivery(*, destination: str, outcome: DeliveryOutcome, seconds: float) -> None:
+    """Count what a destination answered."""
+    DELIVERIES.labels(destination, outcome.value).inc()
+    DELIVERY_SECONDS.labels(destination).observe(seconds)
 
 
 class LedgerCollector(Collector):
@@ -95,10 +104,10 @@ class LedgerCollector(Collector):
 def registry(ledger: Ledger, store: ObjectStore, alive: Callable[[], dict[str, bool]]) -> CollectorRegistry:
     """Return what /metrics shows: the counters of this process or of all supervised ones, and the state of the ledger."""
     if MULTIPROCESS_VARIABLE in os.environ:
-        collected = CollectorRegistry(auto_describe=False)
+        collected = CollectorRegistry()
         multiprocess.MultiProcessCollector(collected)  # type: ignore[no-untyped-call]  # prometheus_client's constructor is untyped
     else:
-        from prometheus_client import REGISTRY as collected  # noqa: PLC0415 - only the default registry of an unsupervised process
+        collected = REGISTRY
     collected.register(LedgerCollector(ledger, store, alive))
     return collected
 

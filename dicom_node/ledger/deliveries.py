@@ -41,7 +41,7 @@ class Deliveries(Rows):
                 .values(lease_owner=owner, lease_until=now + timedelta(seconds=lease_s), attempts=deliveries.c.attempts + 1, updated_at=now)
             )
             row = connection.execute(
-                select(deliveries, results.c.sop_class_uid, results.c.path, work_items.c.study_instance_uid)
+                select(deliveries, results.c.sop_class_uid, results.c.path, results.c.digest, work_items.c.study_instance_uid)
                 .join(results, results.c.sop_instance_uid == deliveries.c.sop_instance_uid)
                 .join(work_items, work_items.c.id == deliveries.c.work_item_id)
                 .where(deliveries.c.id == key)
@@ -55,6 +55,7 @@ class Deliveries(Rows):
                 study_instance_uid=row.study_instance_uid,
                 work_item_id=row.work_item_id,
                 attempts=row.attempts,
+                digest=row.digest,
             )
 
     def record_receipt(self, claimed: ClaimedDelivery, receipt: Receipt, *, now: datetime) -> None:

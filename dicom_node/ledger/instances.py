@@ -130,7 +130,7 @@ class Instances(Rows):
             rows = connection.execute(
                 select(
                     studies,
-                    func.count(func.distinct(instances.c.sop_instance_uid)).label("count"),
+                    func.count(func.distinct(instances.c.sop_instance_uid)).label("instance_count"),
                     func.group_concat(func.distinct(instances.c.modality)).label("modalities")
                     if connection.dialect.name == "sqlite"
                     else func.string_agg(func.distinct(instances.c.modality), ",").label("modalities"),
@@ -144,7 +144,7 @@ class Instances(Rows):
                 study_instance_uid=row.study_instance_uid,
                 urgent=bool(row.urgent),
                 modalities=tuple(sorted(row.modalities.split(","))),
-                instances=row.count,
+                instances=row.instance_count,
                 expected_instances=row.expected_instances,
                 first_arrival=row.first_arrival,
                 last_arrival=row.last_arrival,

@@ -1,0 +1,76 @@
+"""The catalogue: the routes, models, prompt sets and calibrations of a node, all of which fit each other."""
+
+import hashlib
+import importlib.resources
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.routes import RouteRule
+from config.schema import Calibration, ModelManifest, PromptSet
+
+_PACKAGE = "package:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """What `config.load` read beside the settings. Names are unique within each kind."""
+
+    routes: tuple[RouteRule, ...]
+    manifests: tuple[ModelManifest, ...]
+    prompt_sets: tuple[PromptSet, ...]
+    calibrations: tuple[Calibration, ...] = ()
+
+    def manifest(self, name: str) -> ModelManifest:
+        """Return the model of this name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {manifest.name: manifest for manifest in self.manifests}[name]
+
+    def prompt_set(self, name: str) -> PromptSet:
+        """Return the prompt set of this name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {prompt_set.name: prompt_set for prompt_set in self.prompt_sets}[name]
+
+    def route(self, name: str) -> RouteRule:
+        """Return the route of this name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {route.name: route for route in self.routes}[name]
+
+    def weights_path(self, manifest: ModelManifest) -> Path:
+        """Return the folder of the model's files, `package:` resolved; relative to the manifest was made absolute by the loader."""
+        return weights_folder(manifest.weights.folder)
+
+    def calibration_for(self, manifest: ModelManifest, prompt_set: PromptSet, site: str) -> Calibration | None:
+        """Return the calibration of exactly these weights and these prompts at this site; None puts the model in shadow."""
+        wanted = (site, manifest.name, manifest.weights.sha256, prompt_set.name, prompt_set_digest(prompt_set))
+        for found in self.calibrations:
+            if (found.site, found.model, found.weights_sha256, found.prompt_set, found.prompt_set_digest) == wanted:
+                return found
+        return None
+
+
+def prompt_set_digest(prompt_set: PromptSet) -> str:
+    """Return the SHA-256 (hexadecimal) of the prompt set as canonical JSON: keys sorted, no spaces, UTF-8."""
+    canonical = json.dumps(prompt_set.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def weights_folder(folder: str) -> Path:
+    """Return the path of a manifest's `weights.folder`; `package:NAME/FOLDER` lies in an installed package.
+
+    Raises:
+        ModuleNotFoundError: there is no such package.
+    """
+    if not folder.startswith(_PACKAGE):
+        return Path(folder)
+    package, _, inner = folder.removeprefix(_PACKAGE).partition("/")
+    return Path(str(importlib.resources.files(package))) / inner

@@ -1,0 +1,187 @@
+"""Mistakes that no single file shows: names that nobody has, two of one name, calibrations that fit nothing any more."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from config.catalogue import prompt_set_digest, weights_folder
+from config.mistakes import Mistake, mistake_at, suggestion
+from config.routes import RouteRule
+from config.schema import Calibration, ModelManifest, PromptSet, Settings
+from config.source import Location, SourceDocument
+
+_FREE_TO_USE = frozenset({"permissive", "share-alike"})
+
+_V_co = TypeVar("_V_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sourced(Generic[_V_co]):
+    """A value and the place in a file that it was read from."""
+
+    value: _V_co
+    document: SourceDocument
+    at: Location = ()
+
+    def mistake(self, location: Location, message: str) -> Mistake:
+        """Return a mistake at a place inside the value."""
+        return mistake_at(self.document, (*self.at, *location), message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """Everything that was read. `broken` names what is there but has mistakes of its own: a reference to it is not one more."""
+
+    settings: Settings
+    settings_document: SourceDocument
+    routes: tuple[Sourced[RouteRule], ...]
+    manifests: tuple[Sourced[ModelManifest], ...]
+    prompt_sets: tuple[Sourced[PromptSet], ...]
+    calibrations: tuple[Sourced[Calibration], ...]
+    broken: frozenset[str]
+
+    def manifest(self, name: str) -> ModelManifest | None:
+        return next((found.value for found in self.manifests if found.value.name == name), None)
+
+    def prompt_set(self, name: str) -> PromptSet | None:
+        return next((found.value for found in self.prompt_sets if found.value.name == name), None)
+
+    def model_names(self) -> tuple[str, ...]:
+        return tuple(found.value.name for found in self.manifests)
+
+    def prompt_set_names(self) -> tuple[str, ...]:
+        return tuple(found.value.name for found in self.prompt_sets)
+
+
+def inconsistencies(inventory: Inventory) -> Iterator[Mistake]:
+    """Yield every mistake between the files."""
+    yield from _repeated(inventory.manifests, "name")
+    yield from _repeated(inventory.prompt_sets, "name")
+    for route in inventory.routes:
+        yield from _route(route, inventory)
+    for manifest in inventory.manifests:
+        yield from _gate(manifest, inventory)
+    yield from _calibrations(inventory)
+    for index, name in enumerate(inventory.settings.models.acknowledged_licences):
+        if message := _unknown(name, "model", inventory.model_names(), inventory):
+            yield mistake_at(inventory.settings_document, ("models", "acknowledged_licences", index), message)
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+def _repeated(found: Iterable[Sourced[_Named]], field: str) -> Iterator[Mistake]:
+    first: dict[str, SourceDocument] = {}
+    for one in found:
+        earlier = first.setdefault(one.value.name, one.document)
+        if earlier is not one.document:
+            yield one.mistake((field,), f"{one.value.name!r} is also the name in {earlier.path}; rename one of the two")
+
+
+def _unknown(name: str | None, kind: str, known: Iterable[str], inventory: Inventory) -> str:
+    """What is wrong with a reference; empty if nothing is."""
+    names = tuple(known)
+    if name is None or name in names or name in inventory.broken:
+        return ""
+    return f"there is no {kind} {name!r}" + suggestion(name, names)
+
+
+def _route(route: Sourced[RouteRule], inventory: Inventory) -> Iterator[Mistake]:
+    rule = route.value
+    if message := _unknown(rule.model, "model", inventory.model_names(), inventory):
+        yield route.mistake(("model",), message)
+    if message := _unknown(rule.prompt_set, "prompt set", inventory.prompt_set_names(), inventory):
+        yield route.mistake(("prompt_set",), message)
+    for index, name in enumerate(rule.destinations or ()):
+        known = (destination.name for destination in inventory.settings.destinations)
+        if message := _unknown(name, "destination", known, inventory):
+            yield route.mistake(("destinations", index), message)
+    manifest = inventory.manifest(rule.model) if rule.model else None
+    if manifest is not None:
+        yield from _expected_kinds(route, manifest, inventory)
+        yield from _licence(route, manifest, inventory)
+        yield from _weights(route, manifest)
+
+
+def _expected_kinds(route: Sourced[RouteRule], manifest: ModelManifest, inventory: Inventory) -> Iterator[Mistake]:
+    if manifest.gate is None:
+        if route.value.expect:
+            yield route.mistake(("expect",), f"model {manifest.name} has no gate; remove expect or take a model with one")
+        return
+    gate = inventory.prompt_set(manifest.gate.prompt_set)
+    for index, kind in enumerate(route.value.expect if gate else ()):
+        known = tuple(label.name for label in gate.labels) if gate else ()
+        if kind not in known:
+            yield route.mistake(("expect", index), f"the gate of {manifest.name} has no kind {kind!r}" + suggestion(kind, known))
+
+
+def _licence(route: Sourced[RouteRule], manifest: ModelManifest, inventory: Inventory) -> Iterator[Mistake]:
+    licence = manifest.licence
+    if licence.usage not in _FREE_TO_USE and manifest.name not in inventory.settings.models.acknowledged_licences:
+        read = f"read {licence.read}" if licence.read else "read the publisher's terms"
+        message = f"model {manifest.name} is {licence.usage} ({licence.name}); {read}, then add it to models.acknowledged_licences"
+        yield route.mistake(("model",), message)
+
+
+def _weights(route: Sourced[RouteRule], manifest: ModelManifest) -> Iterator[Mistake]:
+    try:
+        file = weights_folder(manifest.weights.folder) / manifest.weights.file
+    except ModuleNotFoundError:
+        message = f"the weights of {manifest.name} lie in {manifest.weights.folder}, a package that is not installed; install it"
+        yield route.mistake(("model",), message)
+        return
+    if not file.is_file():
+        yield route.mistake(("model",), f"the weights of {manifest.name} are not at {file}; put the file there")
+
+
+def _gate(manifest: Sourced[ModelManifest], inventory: Inventory) -> Iterator[Mistake]:
+    gate = manifest.value.gate
+    if gate is None:
+        return
+    where = ("gate", "prompt_set")
+    if message := _unknown(gate.prompt_set, "prompt set", inventory.prompt_set_names(), inventory):
+        yield manifest.mistake(where, message)
+    prompt_set = inventory.prompt_set(gate.prompt_set)
+    if prompt_set is not None and prompt_set.recipe != "multi-class-softmax":
+        yield manifest.mistake(where, f"{gate.prompt_set} is {prompt_set.recipe}; a gate needs the recipe multi-class-softmax")
+
+
+def _calibrations(inventory: Inventory) -> Iterator[Mistake]:
+    ids: dict[str, SourceDocument] = {}
+    subjects: dict[tuple[str, str, str], str] = {}
+    for found in inventory.calibrations:
+        value = found.value
+        earlier = ids.setdefault(value.id, found.document)
+        if earlier is not found.document:
+            yield found.mistake(("id",), f"{value.id!r} is also the id in {earlier.path}; rename one of the two")
+        same = subjects.setdefault((value.site, value.model, value.prompt_set), value.id)
+        if same != value.id:
+            yield found.mistake(("id",), f"{same} is for the same site, model and prompt set; keep one of the two")
+        yield from _calibrated_model(found, inventory)
+        yield from _calibrated_prompts(found, inventory)
+
+
+def _calibrated_model(found: Sourced[Calibration], inventory: Inventory) -> Iterator[Mistake]:
+    value = found.value
+    if message := _unknown(value.model, "model", inventory.model_names(), inventory):
+        yield found.mistake(("model",), message)
+    manifest = inventory.manifest(value.model)
+    if manifest is not None and manifest.weights.sha256 != value.weights_sha256:
+        yield found.mistake(("weights_sha256",), f"made for other weights of {value.model}; recalibrate, or restore those weights")
+
+
+def _calibrated_prompts(found: Sourced[Calibration], inventory: Inventory) -> Iterator[Mistake]:
+    value = found.value
+    if message := _unknown(value.prompt_set, "prompt set", inventory.prompt_set_names(), inventory):
+        yield found.mistake(("prompt_set",), message)
+    prompt_set = inventory.prompt_set(value.prompt_set)
+    if prompt_set is None:
+        return
+    if prompt_set_digest(prompt_set) != value.prompt_set_digest:
+        yield found.mistake(("prompt_set_digest",), f"made for other words of {value.prompt_set}; recalibrate, or restore those prompts")
+    known = tuple(label.name for label in prompt_set.labels)
+    for label in value.labels:
+        if label not in known:
+            yield found.mistake(("labels", label), f"prompt set {value.prompt_set} has no label {label!r}" + suggestion(label, known))

@@ -1,0 +1,134 @@
+"""`dicom-node analyse`: routing, quality and models on files, without any PACS. The researcher's door."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from pydicom import Dataset, dcmread
+from pydicom.uid import UID
+from rich.console import Console
+from rich.progress import Progress, track
+from rich.table import Table
+
+from config import Catalogue
+from config.schema import Settings
+from dicom_node.commands.opening import FAILED, ConfigOption, JsonOption, settings_and_catalogue, stop_with
+from dicom_node.delivery import utc_now
+from dicom_node.emulator import files_in
+from dicom_node.routing import RoutableInstance, RoutedStudy, route_study
+from dicom_node.version import producer
+from inference.analysis import SelectedInstance
+from inference.analysis import analyse as analyse_instances
+from inference.engine import Engine
+from inference.findings import Analysis, Exclusion, ImageRef
+from reporting import ENCODERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A file that is no analysable instance, and why."""
+
+    path: Path
+    reason: str
+
+
+def analyse(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders.", exists=True)],
+    reports: Annotated[Path | None, typer.Option("--reports", "-o", help="Folder to write the Structured Reports to.")] = None,
+    calling_ae_title: Annotated[str, typer.Option("--calling", help="Route as if this AE title had sent the files.")] = "FILES",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Analyse: run routes, image quality and models on files, and print what they say. Nothing is sent anywhere.
+
+    Example: dicom-node analyse study-folder --reports out
+    """
+    settings, catalogue = settings_and_catalogue(config)
+    console = Console(stderr=True)
+    files = files_in(paths)
+    studies, skipped = _studies(track(files, "Reading headers", console=console, transient=True))
+    if not studies:
+        stop_with(f"none of {len(files)} files is a DICOM instance with a Study Instance UID")
+    engine = Engine(catalogue, device=settings.work.device, batch_size=settings.work.batch_size, cache_folder=None)
+    analyses: list[Analysis] = []
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("Analysing", total=len(studies))
+        for uid, instances in studies.items():
+            routable = [RoutableInstance(header=header, calling_ae_title=calling_ae_title, carried=path) for path, header in instances]
+            for routed in route_study(routable, catalogue.routes):
+                analysis = _analysis(uid, routed, settings=settings, catalogue=catalogue, engine=engine)
+                analyses.append(analysis)
+                if reports is not None:
+                    _write_reports(reports, analysis, [one.header for one in routed.selected], settings)
+            progress.advance(task)
+    if as_json:
+        answer = {"analyses": analyses, "skipped": skipped}
+        typer.echo(msgspec.json.encode(answer, enc_hook=str).decode())
+    else:
+        _print(analyses, skipped)
+    if skipped and len(skipped) == len(files):
+        raise typer.Exit(FAILED)
+
+
+def _studies(files: Iterable[Path]) -> tuple[dict[str, list[tuple[Path, Dataset]]], tuple[Skipped, ...]]:
+    studies: dict[str, list[tuple[Path, Dataset]]] = {}
+    skipped = []
+    for path in files:
+        try:
+            header = dcmread(path, stop_before_pixels=True, force=True)
+            uid, sop_class, sop = (str(header.get(name, "")) for name in ("StudyInstanceUID", "SOPClassUID", "SOPInstanceUID"))
+        except Exception as exc:  # noqa: BLE001 - a file of anything raises anything; it is told and left out
+            skipped.append(Skipped(path=path, reason=f"cannot be parsed ({type(exc).__name__})"))
+            continue
+        if not all(UID(value).is_valid for value in (uid, sop_class, sop)):
+            skipped.append(Skipped(path=path, reason="no DICOM instance: Study Instance, SOP Class or SOP Instance UID missing or invalid"))
+            continue
+        studies.setdefault(uid, []).append((path, header))
+    return studies, tuple(skipped)
+
+
+def _analysis(uid: str, routed: RoutedStudy[Path], *, settings: Settings, catalogue: Catalogue, engine: Engine) -> Analysis:
+    return analyse_instances(
+        study_instance_uid=uid,
+        revision=1,
+        route=routed.route,
+        selected=tuple(SelectedInstance(path=one.carried, header=one.header) for one in routed.selected),
+        excluded=tuple(Exclusion(image=_reference(out.instance.header), reason=out.reason) for out in routed.left_out),
+        engine=engine,
+        catalogue=catalogue,
+        site=settings.node.site,
+        analysed_at=utc_now(),
+        maximum_frame_megapixels=settings.work.maximum_frame_megapixels,
+    )
+
+
+def _reference(header: Dataset) -> ImageRef:
+    return ImageRef(sop_class_uid=str(header.SOPClassUID), sop_instance_uid=str(header.SOPInstanceUID))
+
+
+def _write_reports(folder: Path, analysis: Analysis, headers: Sequence[Dataset], settings: Settings) -> None:
+    inputs = {image.sop_instance_uid for image in analysis.inputs}
+    used = [header for header in headers if header.SOPInstanceUID in inputs]
+    folder.mkdir(parents=True, exist_ok=True)
+    for encode in ENCODERS.values():
+        result = encode(analysis, used, producer=producer(settings.node), previous=None)
+        (folder / f"{result.sop_instance_uid}.dcm").write_bytes(result.data)
+
+
+def _print(analyses: Sequence[Analysis], skipped: Sequence[Skipped]) -> None:
+    table = Table(title="Not a diagnosis. Scores that are not calibrated for this site are shown, never flagged.", title_justify="left")
+    for column in ("Study Instance UID", "Route", "Outcome", "Findings", "Image quality", "Not answered, because"):
+        table.add_column(column, overflow="fold")
+    for analysis in analyses:
+        findings = [f"{finding.label} {finding.score:.0%} {finding.presence.value}" for finding in analysis.findings]
+        poor = sorted({verdict.sentence for verdict in analysis.quality if verdict.grade})
+        quality = "; ".join(poor) or ("nothing wrong" if analysis.quality else "not checked")
+        reasons = sorted({f"{abstention.reason.value}: {abstention.detail}" for abstention in analysis.abstentions})
+        table.add_row(analysis.study_instance_uid, analysis.route, analysis.outcome.value, "\n".join(findings), quality, "\n".join(reasons))
+    console = Console()
+    console.print(table)
+    for left in skipped:
+        console.print(f"skipped {left.path}: {left.reason}", style="yellow", highlight=False)

@@ -1,0 +1,170 @@
+"""`dicom-node models`: which models are installed, what is known of one, and whether they really load."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from config import Catalogue
+from config.schema import ModelManifest
+from dicom_node.commands.opening import FAILED, USAGE, ConfigOption, JsonOption, settings_and_catalogue, stop_with
+from inference.adapters import ModelLoadError, verify_weights
+
+app = typer.Typer(no_args_is_help=True, help="Installed models: list, show, verify.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that `verify` did with one model. `problem` is empty if it went well."""
+
+    model: str
+    check: str
+    detail: str
+    seconds: float
+    problem: str = ""
+
+
+@app.command("list", epilog="Example: dicom-node models list --json")
+def list_models(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List the installed models."""
+    _, catalogue = settings_and_catalogue(config)
+    if as_json:
+        typer.echo(json.dumps([_summary(manifest, catalogue) for manifest in catalogue.manifests], indent=2))
+        return
+    table = Table(title="Installed models")
+    for column in ("name", "version", "family", "input", "gate", "licence", "used by routes"):
+        table.add_column(column)
+    for manifest in catalogue.manifests:
+        side = manifest.preprocessing.image_size
+        table.add_row(
+            manifest.name,
+            manifest.version,
+            manifest.family,
+            f"{side} x {side} {manifest.colour}",
+            manifest.gate.prompt_set if manifest.gate else "none",
+            f"{manifest.licence.name} ({manifest.licence.usage})",
+            ", ".join(_routes(manifest, catalogue)) or "none",
+        )
+    Console().print(table)
+
+
+@app.command(epilog="Example: dicom-node models show anatomy-tiny")
+def show(name: Annotated[str, typer.Argument(help="Name of the model.")], config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show everything that the manifest of one model says, and where its weights lie."""
+    _, catalogue = settings_and_catalogue(config)
+    manifest = _manifest(catalogue, name)
+    facts = {
+        **manifest.model_dump(mode="json"),
+        "weights_folder": str(catalogue.weights_path(manifest)),
+        "routes": _routes(manifest, catalogue),
+        "prompt_sets": _prompt_sets(manifest, catalogue),
+        "calibrations": [calibration.id for calibration in catalogue.calibrations if calibration.model == name],
+    }
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    table = Table(title=name, show_header=False)
+    table.add_column("field", style="bold", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    for field, value in _flat(facts):
+        table.add_row(field, value)
+    Console().print(table)
+
+
+@app.command(epilog="Examples: dicom-node models verify   or   dicom-node models verify anatomy-tiny --json")
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Names of models; all if left out.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hash the weights again, load them, and embed every prompt set that the model is used with. Exit 1 if anything is wrong."""
+    _, catalogue = settings_and_catalogue(config)
+    manifests = [_manifest(catalogue, name) for name in names] if names else list(catalogue.manifests)
+    checks = [check for manifest in manifests for check in _verify(manifest, catalogue)]
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
+    else:
+        _print_checks(checks)
+    if any(check.problem for check in checks):
+        raise typer.Exit(FAILED)
+
+
+def _verify(manifest: ModelManifest, catalogue: Catalogue) -> list[Check]:
+    from inference.engine import Engine  # noqa: PLC0415 - torch takes seconds to import, and only this command needs it
+
+    done: list[Check] = []
+    start = time.perf_counter()
+
+    def note(check: str, detail: str, problem: str = "") -> None:
+        done.append(Check(model=manifest.name, check=check, detail=detail, seconds=time.perf_counter() - start, problem=problem))
+
+    step = "weights"
+    try:
+        folder = catalogue.weights_path(manifest)
+        verify_weights(manifest, folder)
+        note(step, f"{manifest.weights.file} has SHA-256 {manifest.weights.sha256}")
+        step, start = "load", time.perf_counter()
+        engine = Engine(catalogue, device="auto", batch_size=32, cache_folder=None)
+        note(step, f"loaded to {engine.device}, logit scale {engine.adapter(manifest.name).logit_scale:.2f}")
+        for prompt_set in _prompt_sets(manifest, catalogue):
+            step, start = f"prompts {prompt_set}", time.perf_counter()
+            labels, dimensions = engine.prompt_embeddings(manifest.name, prompt_set).positive.shape
+            note(step, f"{labels} labels embedded, {dimensions} dimensions")
+    except ModelLoadError as exc:
+        note(step, "", str(exc))
+    return done
+
+
+def _print_checks(checks: Sequence[Check]) -> None:
+    table = Table(title="Models verified")
+    for column in ("model", "check", "result", "what was done"):
+        table.add_column(column, overflow="fold")
+    table.add_column("s", justify="right")
+    for check in checks:
+        result = "[red]failed[/red]" if check.problem else "[green]ok[/green]"
+        table.add_row(check.model, check.check, result, check.problem or check.detail, f"{check.seconds:.2f}")
+    Console().print(table)
+
+
+def _summary(manifest: ModelManifest, catalogue: Catalogue) -> dict[str, object]:
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "family": manifest.family,
+        "colour": manifest.colour,
+        "gate": manifest.gate.prompt_set if manifest.gate else None,
+        "licence": manifest.licence.name,
+        "usage": manifest.licence.usage,
+        "routes": _routes(manifest, catalogue),
+    }
+
+
+def _routes(manifest: ModelManifest, catalogue: Catalogue) -> list[str]:
+    return [route.name for route in catalogue.routes if route.model == manifest.name]
+
+
+def _prompt_sets(manifest: ModelManifest, catalogue: Catalogue) -> list[str]:
+    gate = [manifest.gate.prompt_set] if manifest.gate else []
+    return list(dict.fromkeys(gate + [route.prompt_set for route in catalogue.routes if route.model == manifest.name and route.prompt_set]))
+
+
+def _flat(facts: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for field, value in facts.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{field}.")
+        else:
+            rows.append((prefix + field, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    return rows
+
+
+def _manifest(catalogue: Catalogue, name: str) -> ModelManifest:
+    try:
+        return catalogue.manifest(name)
+    except KeyError:
+        stop_with(f"no model {name!r}; installed: {', '.join(manifest.name for manifest in catalogue.manifests)}", USAGE)

@@ -1,0 +1,159 @@
+"""`dicom-node status` and `requeue`: what became of everything that arrived."""
+
+from collections import Counter
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dicom_node.commands.opening import ConfigOption, JsonOption, existing_node, stop_with
+from dicom_node.ledger.overview import StudyRow, WorkItemRow
+from dicom_node.steps import Node
+from inference.analysis import decode_analysis
+from inference.findings import Analysis, Presence
+
+SHOWN = 20
+
+
+def status(
+    study: Annotated[str | None, typer.Argument(help="Study Instance UID: its whole history.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every study, not only the latest, and what lies in quarantine.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Status: what arrived, what was found, where it went.
+
+    Example: dicom-node status --all
+    """
+    node = existing_node(config)
+    rows = node.ledger.study_rows(study)
+    if study is not None and not rows:
+        stop_with(f"study {study} never arrived here")
+    if as_json:
+        typer.echo(_json(node, rows))
+        return
+    console = Console()
+    console.print(_studies_table(node, rows if everything or study else rows[:SHOWN]))
+    if study is not None:
+        console.print(_history_table(node, study))
+        return
+    if not everything and len(rows) > SHOWN:
+        console.print(f"... and {len(rows) - SHOWN} older studies (--all shows them)")
+    if everything:
+        _print_account(node, rows, console)
+
+
+def _analysis(node: Node, item: WorkItemRow) -> Analysis | None:
+    return None if item.analysis_path is None else decode_analysis(node.store.absolute(item.analysis_path).read_bytes())
+
+
+def what_was_found(analysis: Analysis | None) -> str:
+    """Return an analysis in one line, without patient data."""
+    if analysis is None:
+        return ""
+    parts = [analysis.outcome.value]
+    present = [f"{finding.label} {finding.score:.0%}" for finding in analysis.findings if finding.presence is Presence.PRESENT]
+    if present:
+        parts.append("PRESENT: " + ", ".join(present))
+    if analysis.grade:
+        parts.append(f"quality {analysis.grade.name.replace('_', '-').lower()}")
+    parts += sorted({f"{abstention.reason.value}: {abstention.detail}" for abstention in analysis.abstentions})
+    return "; ".join(parts)
+
+
+def _studies_table(node: Node, rows: tuple[StudyRow, ...]) -> Table:
+    table = Table(title="Studies", title_justify="left")
+    for column in ("Study Instance UID", "Modality", "Instances", "State", "Rev.", "Route", "Report", "Delivered", "What was found"):
+        table.add_column(column, justify="right" if column in {"Instances", "Rev."} else "left", overflow="fold")
+    for row in rows:
+        first = (row.study_instance_uid, "/".join(row.modalities), str(row.instances), row.state + (" URGENT" if row.urgent else ""))
+        if not row.work_items:
+            table.add_row(*first, str(row.revision), "", "", "", "")
+        for item in row.work_items:
+            sent = ", ".join(f"{d.destination} {d.state.lower()} {d.status or ''}".strip() for d in item.deliveries)
+            table.add_row(*first, str(item.revision), item.route, item.state, sent, item.error or what_was_found(_analysis(node, item)))
+            first = ("", "", "", "")
+    return table
+
+
+def _history_table(node: Node, study: str) -> Table:
+    table = Table("At (UTC)", "Event", "Detail", title="History", title_justify="left")
+    for event in node.ledger.history(study):
+        table.add_row(event.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], event.event, event.detail)
+    return table
+
+
+def _print_account(node: Node, rows: tuple[StudyRow, ...], console: Console) -> None:
+    """Every instance that was acknowledged, by what became of it."""
+    quarantined = node.ledger.quarantine_rows()
+    if quarantined:
+        table = Table("At (UTC)", "Kept as", "From", "Reason", title="Quarantine", title_justify="left")
+        for kept in quarantined:
+            table.add_row(kept.at.strftime("%Y-%m-%d %H:%M:%S"), kept.path.as_posix(), kept.calling_ae_title, kept.reason)
+        console.print(table)
+    table = Table("Instances", "Studies", "What became of them", title="Account", title_justify="left")
+    instances: Counter[str] = Counter()
+    studies: Counter[str] = Counter()
+    for row in rows:
+        fate = _fate(row)
+        instances[fate] += row.instances
+        studies[fate] += 1
+    for fate, number in sorted(instances.items(), key=lambda entry: -entry[1]):
+        table.add_row(str(number), str(studies[fate]), fate)
+    table.add_row(str(len(quarantined)), "", "refused as not understandable, kept in quarantine")
+    table.add_section()
+    table.add_row(str(instances.total() + len(quarantined)), str(studies.total()), "accounted for")
+    console.print(table)
+
+
+def _fate(row: StudyRow) -> str:
+    states = {item.state for item in row.work_items} - {"SUPERSEDED"}
+    if row.state == "RECEIVING":
+        return "still arriving"
+    if not states:
+        return "settled, about to be routed"
+    if states == {"DELIVERED"}:
+        return "reported, and the report delivered"
+    if "FAILED" in states:
+        return "waits for an operator: a report could not be made (dicom-node requeue)"
+    if any(delivery.state == "FAILED" for item in row.work_items for delivery in item.deliveries):
+        return "waits for an operator: a report could not be delivered (dicom-node requeue)"
+    return "in work"
+
+
+def _json(node: Node, rows: tuple[StudyRow, ...]) -> str:
+    def plain(row: StudyRow) -> dict[str, Any]:
+        built: dict[str, Any] = msgspec.to_builtins(row, enc_hook=str)
+        for item, values in zip(row.work_items, built["work_items"], strict=True):
+            values["found"] = what_was_found(_analysis(node, item))
+        return built | {"fate": _fate(row)}
+
+    answer = {"studies": [plain(row) for row in rows], "quarantine": node.ledger.quarantine_rows(), "counts": node.ledger.counts()}
+    return msgspec.json.encode(answer, enc_hook=str).decode()
+
+
+def requeue(
+    study: Annotated[str, typer.Argument(help="Study Instance UID.")],
+    again: Annotated[bool, typer.Option("--again", help="Analyse the study once more although it was reported: a new revision.")] = False,
+    why: Annotated[str, typer.Option("--why", help="Reason, kept in the study's history.")] = "asked for by an operator",
+    config: ConfigOption = None,
+) -> None:
+    """Requeue: give what FAILED a new start, or have a study analysed again.
+
+    Example: dicom-node requeue 1.2.840.113619.2.1 --again --why "new prompt set"
+    """
+    node = existing_node(config)
+    if not node.ledger.study_rows(study):
+        stop_with(f"study {study} never arrived here")
+    if again:
+        revision = node.ledger.renew_revision(study, why=why, now=node.clock())
+        if revision is None:
+            stop_with(f"study {study} is still arriving; wait until it has settled")
+        typer.echo(f"revision {revision} of study {study} will be analysed")
+        return
+    count = node.ledger.requeue_failed(study, now=node.clock())
+    if count == 0:
+        stop_with(f"nothing of study {study} has FAILED; --again has it analysed once more all the same")
+    typer.echo(f"{count} started anew")

@@ -1,0 +1,73 @@
+"""Sending results: what a channel is, what it answers, and which kinds there are."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from config.schema import Destination
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What the destination answered. `status` is exactly as the peer gave it ("0x0000", "0xB000"); a folder answers "written".
+
+    `accepted` is True for success and for the three warnings that PS3.4 Table B.2-1 knows; a warning also sets `warning`.
+    """
+
+    destination: str
+    status: str
+    accepted: bool
+    warning: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedDelivery:
+    """One result that one sender holds the lease to deliver to one destination.
+
+    `path` is relative to the object store; `attempts` counts this one too (claiming counts, so a crash does). `digest` is the
+    SHA-256 (hexadecimal) of the file: one that no longer matches is not sent. "" is not compared.
+    """
+
+    id: int
+    destination: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    path: Path
+    study_instance_uid: str
+    work_item_id: int
+    attempts: int
+    digest: str = ""
+
+
+class DeliveryChannel(Protocol):
+    """A way to one destination. Delivering the same object again is harmless: a crash before the record means once more."""
+
+    def deliver(self, path: Path, sop_class_uid: str, sop_instance_uid: str) -> Receipt:
+        """Return the destination's receipt for the Part 10 file at `path` (absolute); it has the object now.
+
+        Raises:
+            DeliveryError: it has not, or did not say so; the subclass says why (`dicom_node.failures`).
+        """
+        ...
+
+
+CHANNELS: Mapping[str, str] = {
+    "c-store": "dicom_node.delivery.c_store:CStoreChannel",
+    "folder": "dicom_node.delivery.folder:FolderChannel",
+}
+"""Kind of a destination in the settings -> import path of its channel."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def open_channel(destination: Destination, *, calling_ae_title: str, clock: Callable[[], datetime] = utc_now) -> DeliveryChannel:
+    """Return the channel to `destination`. Nothing is connected before the first delivery."""
+    module, _, name = CHANNELS[destination.kind].partition(":")
+    factory: Callable[..., DeliveryChannel] = getattr(import_module(module), name)
+    return factory(destination, calling_ae_title=calling_ae_title, clock=clock)

@@ -1,0 +1,67 @@
+"""The DICOM file format (PS3.10 section 7): what stands before a data set that is kept as it was sent."""
+
+import struct
+from typing import BinaryIO
+
+from pydicom import Dataset
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.uid import UID
+
+# Derived from a UUID (PS3.5 B.2): nobody's registered root is borrowed.
+IMPLEMENTATION_CLASS_UID = UID("2.25.146320170533256102639525089024293905186")
+IMPLEMENTATION_VERSION_NAME = "DICOM_NODE_0_1"
+
+_META_GROUP = 0x0002
+_META_VERSION = b"\x00\x01"
+
+
+def _element(element: int, vr: bytes, value: bytes) -> bytes:
+    if len(value) % 2:
+        value += b"\x00" if vr == b"UI" else b" "
+    return struct.pack("<HH2sH", _META_GROUP, element, vr, len(value)) + value
+
+
+def preamble_and_file_meta(
+    *,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    transfer_syntax_uid: str,
+    sending_ae_title: str,
+    receiving_ae_title: str,
+) -> bytes:
+    """Return preamble, prefix and File Meta Information; the data set as sent follows directly (PS3.10 Table 7.1-1).
+
+    Raises:
+        UnicodeEncodeError: a UID or title is not ASCII.
+    """
+    elements = (
+        struct.pack("<HH2sHL", _META_GROUP, 0x0001, b"OB", 0, len(_META_VERSION)) + _META_VERSION,
+        _element(0x0002, b"UI", sop_class_uid.encode("ascii")),
+        _element(0x0003, b"UI", sop_instance_uid.encode("ascii")),
+        _element(0x0010, b"UI", transfer_syntax_uid.encode("ascii")),
+        _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode("ascii")),
+        _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME.encode("ascii")),
+        _element(0x0017, b"AE", sending_ae_title.encode("ascii")),
+        _element(0x0018, b"AE", receiving_ae_title.encode("ascii")),
+    )
+    meta = b"".join(elements)
+    return bytes(128) + b"DICM" + _element(0x0000, b"UL", struct.pack("<L", len(meta))) + meta
+
+
+class NotDicomError(Exception):
+    """The bytes do not even start as DICOM does. The message holds nothing of them."""
+
+
+def read_file_meta(file: BinaryIO) -> Dataset:
+    """Return the File Meta Information, with `file` left at the first byte of the data set. Empty if there is none.
+
+    The preamble may be missing, as in files that other software wrote.
+
+    Raises:
+        NotDicomError: pydicom cannot read the start of the file.
+    """
+    try:
+        read_preamble(file, force=True)
+        return read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, _vr, _length: tag.group != _META_GROUP)
+    except Exception as exc:
+        raise NotDicomError(f"not a DICOM file ({type(exc).__name__})") from exc

@@ -1,0 +1,247 @@
+"""One C-STORE request, from its first byte to its status: the promise of PS3.4 Annex B as this node keeps it.
+
+Success is answered only when the bytes are durable under a name of ours and the ledger has committed the row.
+"""
+
+import enum
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from dicom_node.header_peek import InstanceHeader, UnreadableHeaderError, is_valid_uid, peek
+from dicom_node.object_store import IncomingFile, ObjectStore, quarantine_path, received_path
+from dicom_node.part10 import preamble_and_file_meta
+from dicom_node.study import ReceivedInstance
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class Status(enum.IntEnum):
+    """Every status that a C-STORE is answered with (PS3.4 Table B.2-1, PS3.7 Annex C)."""
+
+    SUCCESS = 0x0000
+    PROCESSING_FAILURE = 0x0110
+    OUT_OF_RESOURCES = 0xA700
+    DATA_SET_DOES_NOT_MATCH = 0xA900
+    CANNOT_UNDERSTAND = 0xC000
+
+
+class RefusedError(Exception):
+    """An instance is not taken. The message becomes the Error Comment: at most 64 characters, nothing from the data set."""
+
+    def __init__(self, status: Status, comment: str) -> None:
+        super().__init__(comment)
+        self.status = status
+
+
+class InstanceRecorder(Protocol):
+    """The part of the ledger that reception needs. Each call is durable when it returns, or raises."""
+
+    def record_instance(self, instance: ReceivedInstance, *, urgent: bool) -> object: ...
+
+    def record_quarantine(self, *, path: str, reason: str, calling_ae_title: str, sop_instance_uid: str, at: datetime) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRequest:
+    """What a C-STORE request says before its data set: the command set and the presentation context. Nothing is checked yet."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    abstract_syntax_uid: str
+    transfer_syntax_uid: str
+    calling_ae_title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What became of a request. `instance` is set if and only if `status` is SUCCESS; `comment` holds no patient data."""
+
+    status: Status
+    comment: str = ""
+    instance: ReceivedInstance | None = None
+    recorded: str = ""
+
+
+class ArrivingDataSet(BytesIO):
+    """The data set of one request: a BytesIO to the network side, a temporary file of the store to us.
+
+    After the first failure the rest of the bytes is thrown away, and `file` raises that failure: so the peer is answered
+    with a status instead of an abort, and a full disk is not filled further.
+    """
+
+    __hash__ = object.__hash__
+
+    def __init__(self, request: StoreRequest, open_file: Callable[[], IncomingFile], check_space: Callable[[], None]) -> None:
+        super().__init__()
+        self.request = request
+        self.size_bytes = 0
+        self._check_space = check_space
+        self._file: IncomingFile | None = None
+        self._failure: Exception | None = None
+        try:
+            check_space()
+            self._file = open_file()
+        except (OSError, RefusedError) as exc:
+            self._failure = exc
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        view = memoryview(data)
+        self.size_bytes += view.nbytes
+        if self._file is not None and self._failure is None:
+            try:
+                self._check_space()
+                self._file.write(view)
+            except (OSError, RefusedError) as exc:
+                self._failure = exc
+                self._file.discard()
+        return view.nbytes
+
+    def file(self) -> IncomingFile:
+        """Return the file with everything that was written. Raises what went wrong while it arrived."""
+        if self._file is None or self._failure is not None:
+            raise self._failure or RefusedError(Status.PROCESSING_FAILURE, "the data set was not received")
+        return self._file
+
+    def discard(self) -> None:
+        """Remove the temporary file, if there is one left."""
+        if self._file is not None:
+            self._file.discard()
+
+
+class Reception:
+    """Takes data sets in: `begin` when the command set is there, `complete` when the last byte is."""
+
+    def __init__(
+        self,
+        *,
+        ae_title: str,
+        store: ObjectStore,
+        recorder: InstanceRecorder,
+        clock: Callable[[], datetime],
+        reserve_bytes: int,
+        urgent_calling_ae_titles: tuple[str, ...],
+    ) -> None:
+        self._ae_title = ae_title
+        self._store = store
+        self._recorder = recorder
+        self._clock = clock
+        self._reserve_bytes = reserve_bytes
+        self._urgent_calling_ae_titles = urgent_calling_ae_titles
+
+    def begin(self, request: StoreRequest) -> ArrivingDataSet:
+        """Return the place for the data set of `request`. Never raises: what is wrong already is answered by `complete`."""
+        return ArrivingDataSet(request, lambda: self._store.incoming(self._prefix(request)), self._check_space)
+
+    def complete(self, arriving: ArrivingDataSet) -> Answer:
+        """Take the data set or refuse it, and return the answer for the peer. No temporary file is left."""
+        try:
+            return self._take(arriving)
+        except RefusedError as exc:
+            return Answer(status=exc.status, comment=str(exc))
+        except OSError as exc:
+            return Answer(status=Status.OUT_OF_RESOURCES, comment=f"cannot write: {errno.errorcode.get(exc.errno or 0, 'unknown error')}")
+        except Exception as exc:  # noqa: BLE001 - the SCP answers and goes on, whatever one object does to it
+            return Answer(status=Status.PROCESSING_FAILURE, comment=f"internal error: {type(exc).__name__}")
+        finally:
+            arriving.discard()
+
+    def _take(self, arriving: ArrivingDataSet) -> Answer:
+        file, request = arriving.file(), arriving.request
+        try:
+            with file.content() as content:
+                header = peek(content, transfer_syntax_uid=request.transfer_syntax_uid)
+        except UnreadableHeaderError as exc:
+            self._quarantine(file, request, reason=str(exc))
+            raise RefusedError(Status.CANNOT_UNDERSTAND, "the data set cannot be parsed") from exc
+        _check_header(header, request)
+        instance = received_instance(
+            header,
+            transfer_syntax_uid=request.transfer_syntax_uid,
+            calling_ae_title=request.calling_ae_title,
+            received_at=self._clock(),
+            digest=file.digest,
+            size_bytes=file.size_bytes,
+            path=received_path(sop_instance_uid=header.sop_instance_uid, digest=file.digest),
+        )
+        file.keep(instance.path)
+        # Killed here, the file has no row: the start-up scan records it, and the sender, never answered, sends it again.
+        urgent = header.high_priority or request.calling_ae_title in self._urgent_calling_ae_titles
+        try:
+            recorded = self._recorder.record_instance(instance, urgent=urgent)
+        except Exception as exc:
+            raise RefusedError(Status.OUT_OF_RESOURCES, f"cannot record the instance: {type(exc).__name__}") from exc
+        return Answer(status=Status.SUCCESS, instance=instance, recorded=str(recorded))
+
+    def _quarantine(self, file: IncomingFile, request: StoreRequest, *, reason: str) -> None:
+        path = file.keep(quarantine_path(digest=file.digest))
+        self._recorder.record_quarantine(
+            path=path.as_posix(),
+            reason=reason,
+            calling_ae_title=request.calling_ae_title,
+            sop_instance_uid=request.sop_instance_uid,
+            at=self._clock(),
+        )
+
+    def _prefix(self, request: StoreRequest) -> bytes:
+        if not is_valid_uid(request.sop_class_uid) or not is_valid_uid(request.sop_instance_uid):
+            raise RefusedError(Status.DATA_SET_DOES_NOT_MATCH, "a UID in the command set is no valid UID")
+        return preamble_and_file_meta(
+            sop_class_uid=request.sop_class_uid,
+            sop_instance_uid=request.sop_instance_uid,
+            transfer_syntax_uid=request.transfer_syntax_uid,
+            sending_ae_title=request.calling_ae_title,
+            receiving_ae_title=self._ae_title,
+        )
+
+    def _check_space(self) -> None:
+        if self._store.free_bytes() < self._reserve_bytes:
+            raise RefusedError(Status.OUT_OF_RESOURCES, "free space is below the reserve")
+
+
+def received_instance(
+    header: InstanceHeader,
+    *,
+    transfer_syntax_uid: str,
+    calling_ae_title: str,
+    received_at: datetime,
+    digest: str,
+    size_bytes: int,
+    path: Path,
+) -> ReceivedInstance:
+    """Return the value that the ledger records."""
+    return ReceivedInstance(
+        study_instance_uid=header.study_instance_uid,
+        series_instance_uid=header.series_instance_uid,
+        sop_instance_uid=header.sop_instance_uid,
+        sop_class_uid=header.sop_class_uid,
+        transfer_syntax_uid=transfer_syntax_uid,
+        modality=header.modality,
+        calling_ae_title=calling_ae_title,
+        received_at=received_at,
+        digest=digest,
+        size_bytes=size_bytes,
+        path=path,
+        expected_instances=header.expected_instances,
+    )
+
+
+def _check_header(header: InstanceHeader, request: StoreRequest) -> None:
+    """Raise RefusedError unless the data set is what the command set and the presentation context say it is."""
+    for name, uid in (
+        ("SOP Class UID", header.sop_class_uid),
+        ("SOP Instance UID", header.sop_instance_uid),
+        ("Study Instance UID", header.study_instance_uid),
+        ("Series Instance UID", header.series_instance_uid),
+    ):
+        if not is_valid_uid(uid):
+            raise RefusedError(Status.DATA_SET_DOES_NOT_MATCH, f"{name} is missing or no valid UID")
+    if header.sop_instance_uid != request.sop_instance_uid:
+        raise RefusedError(Status.DATA_SET_DOES_NOT_MATCH, "SOP Instance UID differs from the command set")
+    if not header.sop_class_uid == request.sop_class_uid == request.abstract_syntax_uid:
+        raise RefusedError(Status.DATA_SET_DOES_NOT_MATCH, "SOP Class UID differs from command set or context")

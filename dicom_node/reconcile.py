@@ -1,0 +1,95 @@
+"""The start-up scan: after it, what lies in the object store and what the ledger knows agree again."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from dicom_node.header_peek import UnreadableHeaderError, is_valid_uid, peek
+from dicom_node.object_store import ObjectStore, received_path
+from dicom_node.part10 import NotDicomError, read_file_meta
+from dicom_node.reception import InstanceRecorder, received_instance
+from dicom_node.study import ReceivedInstance
+
+_log = structlog.get_logger(__name__)
+
+
+class ReconcilableLedger(InstanceRecorder, Protocol):
+    """The part of the ledger that the scan needs."""
+
+    def known_paths(self) -> frozenset[str]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """What the scan did."""
+
+    found_again: int
+    quarantined: int
+    temporary_removed: int
+
+
+def reconcile(
+    store: ObjectStore, ledger: ReconcilableLedger, *, now: datetime, urgent_calling_ae_titles: tuple[str, ...] = ()
+) -> Reconciled:
+    """Record each received file that has no row, and remove temporary files that nobody writes any more.
+
+    A file without a row was never acknowledged: the node was killed between the two. It is whole, so it counts as received.
+    Safe while other processes receive: recording is idempotent, and their temporary files are locked.
+    """
+    temporary_removed = store.remove_abandoned()
+    known = ledger.known_paths()
+    found_again = quarantined = 0
+    for path in store.received_files():
+        if path.as_posix() in known:
+            continue
+        found = _read(store, path)
+        if found is None:
+            moved = store.quarantine(path)
+            ledger.record_quarantine(
+                path=moved.as_posix(),
+                reason="found without a row, and not as it was received",
+                calling_ae_title="",
+                sop_instance_uid="",
+                at=now,
+            )
+            quarantined += 1
+            continue
+        instance, high_priority = found
+        ledger.record_instance(instance, urgent=high_priority or instance.calling_ae_title in urgent_calling_ae_titles)
+        _log.warning("instance_found_again", sop_instance_uid=instance.sop_instance_uid, study_instance_uid=instance.study_instance_uid)
+        found_again += 1
+    return Reconciled(found_again=found_again, quarantined=quarantined, temporary_removed=temporary_removed)
+
+
+def _read(store: ObjectStore, path: Path) -> tuple[ReceivedInstance, bool] | None:
+    """Return what a received file says of itself, and whether it has priority; None if its name does not fit its bytes."""
+    with store.absolute(path).open("rb") as file:
+        try:
+            meta = read_file_meta(file)
+        except NotDicomError:
+            return None
+        start = file.tell()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size_bytes = file.tell() - start
+        received_at = datetime.fromtimestamp(store.absolute(path).stat().st_mtime, tz=UTC)
+        file.seek(start)
+        try:
+            header = peek(file, transfer_syntax_uid=str(meta.get("TransferSyntaxUID", "")))
+        except UnreadableHeaderError:
+            return None
+    if not is_valid_uid(header.study_instance_uid) or path != received_path(sop_instance_uid=header.sop_instance_uid, digest=digest):
+        return None
+    instance = received_instance(
+        header,
+        transfer_syntax_uid=str(meta.TransferSyntaxUID),
+        calling_ae_title=str(meta.get("SendingApplicationEntityTitle", "")),
+        received_at=received_at,
+        digest=digest,
+        size_bytes=size_bytes,
+        path=path,
+    )
+    return instance, header.high_priority

@@ -1,0 +1,111 @@
+"""The parts of the documents that are made from the code, between `<!-- generated: NAME -->` and `<!-- end -->`.
+
+`python -m dicom_node.reference FILE...` renews them; a test says when somebody forgot to.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+from pydicom.uid import UID
+
+from config import load
+from config.reference import markdown_table, settings_reference
+from dicom_node.capabilities import TRANSFER_SYNTAXES, storage_contexts
+from dicom_node.commands import app
+from dicom_node.lifecycle import DELIVERY, STUDY, WORK_ITEM
+
+_BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def lifecycle_diagram() -> str:
+    """Return the three life cycles as Mermaid state diagrams."""
+    tables: Mapping[str, Mapping[StrEnum, Mapping[StrEnum, StrEnum]]] = {"Study": STUDY, "Work item": WORK_ITEM, "Delivery": DELIVERY}  # type: ignore[dict-item]  # enums are invariant keys
+    return "\n".join(f"**{name}**\n\n```mermaid\n{_state_diagram(table)}\n```\n" for name, table in tables.items())
+
+
+def _state_diagram(table: Mapping[StrEnum, Mapping[StrEnum, StrEnum]]) -> str:
+    def lines() -> Iterator[str]:
+        yield "stateDiagram-v2"
+        yield f"    [*] --> {next(iter(table))}"
+        for state, events in table.items():
+            for event, target in events.items():
+                yield f"    {state} --> {target}: {event}"
+            if not events:
+                yield f"    {state} --> [*]"
+
+    return "\n".join(lines())
+
+
+def command_list() -> str:
+    """Return the commands with the first sentence of their help."""
+    rows = ["| command | what it does |", "|---|---|"]
+    for command in app.registered_commands:
+        assert command.callback is not None
+        name = (command.name or command.callback.__name__).replace("_", "-")
+        rows.append(f"| `dicom-node {name}` | {_first_sentence(command.callback.__doc__ or '')} |")
+    rows += [f"| `dicom-node {group.name} {_verbs(group.typer_instance)}` | {group.help} |" for group in app.registered_groups]
+    return "\n".join(rows) + "\n"
+
+
+def _first_sentence(text: str) -> str:
+    summary = " ".join(text.strip().partition("\n\n")[0].split())
+    return summary.partition(": ")[2] or summary
+
+
+def _verbs(group: typer.Typer | None) -> str:
+    commands = group.registered_commands if group is not None else []
+    return "\\|".join(command.name or (command.callback.__name__ if command.callback else "") for command in commands)
+
+
+def storage_classes() -> str:
+    """Return the storage SOP classes that are taken."""
+    uids = sorted((UID(context.abstract_syntax or "") for context in storage_contexts()), key=lambda uid: uid.name)
+    return "\n".join(["| SOP class | UID |", "|---|---|", *(f"| {uid.name} | {uid} |" for uid in uids)]) + "\n"
+
+
+def transfer_syntaxes() -> str:
+    """Return the transfer syntaxes that are taken, most preferred first."""
+    return "\n".join(["| transfer syntax | UID |", "|---|---|", *(f"| {UID(uid).name} | {uid} |" for uid in TRANSFER_SYNTAXES)]) + "\n"
+
+
+def settings_table() -> str:
+    """Return the settings with type, default and sentence."""
+    return markdown_table(settings_reference())
+
+
+def routes_table() -> str:
+    """Return the routes that ship."""
+    _, catalogue = load(None)
+    rows = ["| route | model | pixels must show | findings | otherwise |", "|---|---|---|---|---|"]
+    for route in catalogue.routes:
+        otherwise = f"not analysed: {route.no_analysis}" if route.no_analysis else "" if route.model else "image quality only"
+        rows.append(f"| {route.name} | {route.model or ''} | {', '.join(route.expect)} | {route.prompt_set or ''} | {otherwise} |")
+    return "\n".join(rows) + "\n"
+
+
+BLOCKS: Mapping[str, Callable[[], str]] = {
+    "lifecycle": lifecycle_diagram,
+    "commands": command_list,
+    "storage-classes": storage_classes,
+    "transfer-syntaxes": transfer_syntaxes,
+    "settings": settings_table,
+    "routes": routes_table,
+}
+
+
+def renewed(text: str) -> str:
+    """Return a document with every generated block made anew.
+
+    Raises:
+        KeyError: a block has a name that nobody generates.
+    """
+    return _BLOCK.sub(lambda found: f"{found[1]}{BLOCKS[found['name']]()}{found[3]}", text)
+
+
+if __name__ == "__main__":
+    for document in map(Path, sys.argv[1:]):
+        document.write_text(renewed(document.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,110 @@
+"""The work process: claims work items, urgent first, and takes each one step further."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from dicom_node import steps
+from dicom_node.backoff import Backoff
+from dicom_node.failures import Verdict, describe, judge
+from dicom_node.ledger import LeaseLostError, WorkItem
+from dicom_node.lifecycle import WorkItemState
+from dicom_node.telemetry import STEP_FAILURES, STEP_SECONDS
+from inference.shared_engine import SharedEngine
+
+log = structlog.get_logger()
+
+IDLE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """Works on studies until it is stopped; `owner` is the name on its leases."""
+
+    node: steps.Node
+    engine: SharedEngine
+    owner: str
+    stop: threading.Event
+    rng: random.Random
+
+    def run(self) -> None:
+        """Run as many lanes as studies may be in work at once, and keep their leases alive."""
+        lanes = [threading.Thread(target=self._lane, name=f"work-{n}") for n in range(self.node.settings.work.parallel_studies)]
+        keeper = threading.Thread(target=self._keep_leases, name="leases", daemon=True)
+        for thread in (*lanes, keeper):
+            thread.start()
+        for lane in lanes:
+            lane.join()
+
+    def _lane(self) -> None:
+        while not self.stop.is_set():
+            try:
+                worked = self.work_once()
+            except Exception:
+                log.exception("work_lane_failed")
+                worked = False
+            if not worked:
+                self.stop.wait(IDLE_S)
+
+    def _keep_leases(self) -> None:
+        lease_s = self.node.settings.work.lease_s
+        while not self.stop.wait(lease_s / 3):
+            try:
+                self.node.ledger.renew_leases(owner=self.owner, now=self.node.clock(), lease_s=lease_s)
+            except Exception:
+                log.exception("leases_not_renewed")
+
+    def work_once(self) -> bool:
+        """Claim one work item and do its next step; False if there was nothing to do."""
+        work = self.node.settings.work
+        item = self.node.ledger.claim_work(owner=self.owner, now=self.node.clock(), lease_s=work.lease_s)
+        if item is None:
+            return False
+        with structlog.contextvars.bound_contextvars(
+            study_instance_uid=item.study_instance_uid, revision=item.revision, route=item.route, work_item=item.id
+        ):
+            if item.state is WorkItemState.ROUTED:
+                with self.engine.priority(urgent=item.urgent):
+                    self._attempt("analyse", item, lambda: steps.analyse(self.node, self.engine, item))
+            else:
+                self._attempt("encode", item, lambda: steps.encode(self.node, item))
+        return True
+
+    def _attempt(self, step: str, item: WorkItem, do: Callable[[], None]) -> None:
+        started = time.monotonic()
+        try:
+            if item.attempts > self.node.settings.work.maximum_attempts:
+                self._exhausted(step, item, "the node stopped in the middle of every attempt")
+            else:
+                do()
+            log.info("step_done", step=step, attempts=item.attempts, seconds=round(time.monotonic() - started, 3))
+        except LeaseLostError as exc:
+            log.warning("lease_lost", step=step, reason=str(exc))
+        except Exception as exc:  # noqa: BLE001 - the worker loop: every failure becomes a verdict in the ledger
+            self._failed(step, item, exc)
+        finally:
+            STEP_SECONDS.labels(step).observe(time.monotonic() - started)
+
+    def _failed(self, step: str, item: WorkItem, exc: Exception) -> None:
+        work = self.node.settings.work
+        verdict = judge(exc)
+        STEP_FAILURES.labels(step, verdict.value).inc()
+        log.error("step_failed", step=step, verdict=verdict.value, attempts=item.attempts, reason=describe(exc))
+        if verdict is not Verdict.RETRY or item.attempts >= work.maximum_attempts:
+            self._exhausted(step, item, describe(exc))
+            return
+        pause_s = Backoff(first_s=work.retry_s, maximum_s=work.maximum_retry_s).delay_s(item.attempts, self.rng)
+        now: datetime = self.node.clock()
+        self.node.ledger.record_work_failure(item, error=describe(exc), retry_at=now + timedelta(seconds=pause_s), now=now)
+
+    def _exhausted(self, step: str, item: WorkItem, reason: str) -> None:
+        """A study that cannot be analysed is reported as such; only a report that cannot be made waits for an operator."""
+        if step == "analyse":
+            steps.record_failed_analysis(self.node, item, reason)
+        else:
+            self.node.ledger.record_work_failure(item, error=reason, retry_at=None, now=self.node.clock())

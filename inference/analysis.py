@@ -1,0 +1,225 @@
+"""One study revision under one route, from files to an `Analysis`: read, checked, asked what it shows, asked the findings."""
+
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from config.catalogue import Catalogue, prompt_set_digest
+from config.routes import RouteRule
+from inference.adapters import ModelOutputError
+from inference.findings import Abstention, AbstentionReason, Analysis, Exclusion, Finding, ImageRef, Outcome, Provenance
+from inference.questions import Questions, ask
+from inference.reading import Reading
+from inference.selection import ChosenFrames, SelectedInstance, choose_frames
+
+if TYPE_CHECKING:
+    from inference.engine import Engine
+
+__all__ = ["SelectedInstance", "analyse", "decode_analysis", "encode_analysis", "failed_analysis", "not_attempted"]
+
+_QUALITY_ONLY = "no model of this node serves this kind of image; only image quality was checked"
+_NOTHING_ASKED = "no model of this node serves this kind of image, and this route checks no image quality"
+_NO_FINDINGS_ASKED = "this route asks for no findings; only the kind of image and its quality were checked"
+
+
+def analyse(
+    *,
+    study_instance_uid: str,
+    revision: int,
+    route: RouteRule,
+    selected: Sequence[SelectedInstance],
+    excluded: Sequence[Exclusion],
+    engine: "Engine",
+    catalogue: Catalogue,
+    site: str,
+    analysed_at: datetime,
+    maximum_frame_megapixels: float,
+) -> Analysis:
+    """Return what is to be reported about these instances. Pixels that cannot be used become abstentions, never exceptions.
+
+    `analysed_at` is aware. Projection images are judged one by one; slices of a series and frames of a multi-frame instance
+    together: the gate by their mean, a finding by the mean of its three highest scores, at the frame with the highest.
+
+    Raises:
+        ModelLoadError: the model of the route cannot be loaded.
+        DeviceMemoryError, MemoryError: a batch or a frame does not fit into memory now.
+    """
+    if route.no_analysis or not selected:
+        return not_attempted(
+            study_instance_uid=study_instance_uid,
+            revision=revision,
+            route=route.name,
+            reason=AbstentionReason.NOTHING_TO_ANALYSE,
+            detail=route.no_analysis or "every instance of this route was left out",
+            inputs=[instance.image for instance in selected] or [exclusion.image for exclusion in excluded],
+            excluded=excluded,
+            analysed_at=analysed_at,
+        )
+    chosen = choose_frames(selected, maximum_frames=route.maximum_frames)
+    questions = _questions(route, catalogue, site, maximum_frame_megapixels)
+    reading = Reading()
+    frames = reading.frames(
+        chosen,
+        manifest=questions.manifest if questions else None,
+        check_quality=route.quality,
+        maximum_megapixels=maximum_frame_megapixels,
+    )
+    findings: tuple[Finding, ...] = ()
+    failed = False
+    if questions is None:
+        deque(frames, maxlen=0)
+        reading.abstain(AbstentionReason.NO_MODEL, _QUALITY_ONLY if route.quality else _NOTHING_ASKED)
+    else:
+        try:
+            findings = ask(questions, engine, frames, reading)
+        except ModelOutputError as exc:
+            failed = True
+            reading.abstain(AbstentionReason.MODEL_FAILED, str(exc))
+        if questions.prompt_set is None:
+            reading.abstain(AbstentionReason.NO_MODEL, _NO_FINDINGS_ASKED)
+    return Analysis(
+        study_instance_uid=study_instance_uid,
+        revision=revision,
+        route=route.name,
+        outcome=Outcome.FAILED if failed else _outcome(reading, findings),
+        analysed_at=_aware(analysed_at),
+        inputs=tuple(instance.image for instance in reading.used or [choice.instance for choice in chosen]),
+        excluded=(*excluded, *_left_out(chosen)),
+        findings=findings,
+        quality=tuple(reading.quality),
+        abstentions=_merged(reading.abstentions),
+        provenance=_provenance(questions, engine, chosen) if questions is not None and reading.used else None,
+    )
+
+
+def failed_analysis(
+    *,
+    study_instance_uid: str,
+    revision: int,
+    route: str,
+    reason: AbstentionReason,
+    detail: str,
+    inputs: Sequence[ImageRef],
+    analysed_at: datetime,
+    excluded: Sequence[Exclusion] = (),
+) -> Analysis:
+    """Return an analysis that says that it failed and why. `detail` is for the report and must hold no patient data."""
+    return Analysis(
+        study_instance_uid=study_instance_uid,
+        revision=revision,
+        route=route,
+        outcome=Outcome.FAILED,
+        analysed_at=_aware(analysed_at),
+        inputs=tuple(inputs),
+        excluded=tuple(excluded),
+        abstentions=(Abstention(reason=reason, detail=detail),),
+    )
+
+
+def not_attempted(
+    *,
+    study_instance_uid: str,
+    revision: int,
+    route: str,
+    reason: AbstentionReason,
+    detail: str,
+    inputs: Sequence[ImageRef],
+    analysed_at: datetime,
+    excluded: Sequence[Exclusion] = (),
+) -> Analysis:
+    """Return an analysis that says that nothing was attempted and why. `detail` must hold no patient data."""
+    return Analysis(
+        study_instance_uid=study_instance_uid,
+        revision=revision,
+        route=route,
+        outcome=Outcome.NOT_ATTEMPTED,
+        analysed_at=_aware(analysed_at),
+        inputs=tuple(inputs),
+        excluded=tuple(excluded),
+        abstentions=(Abstention(reason=reason, detail=detail),),
+    )
+
+
+def encode_analysis(analysis: Analysis) -> bytes:
+    """Return the analysis as JSON (UTF-8) from which `decode_analysis` makes an equal one."""
+    return msgspec.json.encode(analysis)
+
+
+def decode_analysis(data: bytes) -> Analysis:
+    """Return the analysis that `encode_analysis` was given.
+
+    Raises:
+        msgspec.DecodeError: the data are not an encoded analysis (also its subclass ValidationError).
+    """
+    return msgspec.json.decode(data, type=Analysis)
+
+
+def _questions(route: RouteRule, catalogue: Catalogue, site: str, maximum_frame_megapixels: float) -> Questions | None:
+    if route.model is None:
+        return None
+    manifest = catalogue.manifest(route.model)
+    prompt_set = catalogue.prompt_set(route.prompt_set) if route.prompt_set else None
+    return Questions(
+        route=route,
+        manifest=manifest,
+        gate_prompts=catalogue.prompt_set(manifest.gate.prompt_set) if manifest.gate and route.expect else None,
+        prompt_set=prompt_set,
+        calibration=catalogue.calibration_for(manifest, prompt_set, site) if prompt_set else None,
+        maximum_frame_megapixels=maximum_frame_megapixels,
+    )
+
+
+def _outcome(reading: Reading, findings: Sequence[Finding]) -> Outcome:
+    if not reading.used:
+        return Outcome.FAILED
+    if not reading.abstentions:
+        return Outcome.SUCCEEDED
+    return Outcome.PARTIAL if findings or reading.quality else Outcome.NOT_ATTEMPTED
+
+
+def _left_out(chosen: Sequence[ChosenFrames]) -> tuple[Exclusion, ...]:
+    taken = sum(len(choice.frame_numbers) for choice in chosen)
+    reason = f"not among the {taken} frames that were taken evenly from the selection"
+    return tuple(Exclusion(image=choice.instance.image, reason=reason) for choice in chosen if not choice.frame_numbers)
+
+
+def _merged(abstentions: Sequence[Abstention]) -> tuple[Abstention, ...]:
+    """One abstention a reason and detail, with the images of all, in the order in which they first came up."""
+    images: dict[tuple[AbstentionReason, str], list[ImageRef]] = {}
+    for abstention in abstentions:
+        images.setdefault((abstention.reason, abstention.detail), []).extend(abstention.images)
+    return tuple(Abstention(reason=reason, detail=detail, images=tuple(refs)) for (reason, detail), refs in images.items())
+
+
+def _provenance(questions: Questions, engine: "Engine", chosen: Sequence[ChosenFrames]) -> Provenance:
+    manifest = questions.manifest
+    prompts = questions.prompt_set or questions.gate_prompts
+    return Provenance(
+        model=manifest.name,
+        version=manifest.version,
+        manufacturer=manifest.manufacturer,
+        weights_digest=manifest.weights.sha256,
+        prompt_set=prompts.name if prompts else "",
+        prompt_set_digest=prompt_set_digest(prompts) if prompts else "",
+        calibration_id=questions.calibration.id if questions.calibration else None,
+        intended_use=manifest.intended_use,
+        parameters=_parameters(questions, engine, chosen),
+    )
+
+
+def _parameters(questions: Questions, engine: "Engine", chosen: Sequence[ChosenFrames]) -> tuple[str, ...]:
+    gate, prompt_set = questions.manifest.gate, questions.prompt_set
+    recipe = (f"recipe={prompt_set.recipe}", f"temperature={prompt_set.temperature}") if prompt_set else ()
+    gated = "gate=none"
+    if gate is not None and questions.gate_prompts is not None:
+        gated = f"gate={'+'.join(questions.route.expect)}>={gate.minimum_probability}"
+    return (f"frames={sum(len(choice.frame_numbers) for choice in chosen)}", f"device={engine.device}", *recipe, gated)
+
+
+def _aware(time: datetime) -> datetime:
+    if time.tzinfo is None:
+        raise ValueError("the time of an analysis needs a time zone")
+    return time

@@ -1,0 +1,58 @@
+"""Single attributes out of headers that may be wrong: a value, or None if it is absent, empty or not what its VR promises."""
+
+import math
+import struct
+from collections.abc import Sequence
+
+from pydicom import Dataset
+from pydicom.multival import MultiValue
+
+# What pydicom raises when a value is converted on first access; the messages quote the value, so they are never passed on.
+UNUSABLE = (ValueError, TypeError, ArithmeticError, AttributeError, LookupError, NotImplementedError, OSError, EOFError, struct.error)
+
+
+def _values(dataset: Dataset, keyword: str) -> Sequence[object]:
+    try:
+        value = dataset.get(keyword)
+    except UNUSABLE:
+        return ()
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, list | tuple | MultiValue) else (value,)
+
+
+def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """Every value of a numeric attribute, in order; empty if it is absent or any value is not a finite number."""
+    try:
+        found = tuple(float(value) for value in _values(dataset, keyword))  # type: ignore[arg-type]  # a wrong type is caught
+    except UNUSABLE:
+        return ()
+    return found if all(math.isfinite(value) for value in found) else ()
+
+
+def number(dataset: Dataset, keyword: str) -> float | None:
+    """The first value of a numeric attribute (several windows: the first is the default, PS3.3 C.11.2.1.2)."""
+    found = numbers(dataset, keyword)
+    return found[0] if found else None
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """The first value as text without padding, in capitals; empty if there is none. For code strings (VR CS)."""
+    found = _values(dataset, keyword)
+    return str(found[0]).strip().upper() if found else ""
+
+
+def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
+    """The items of a sequence; empty if it is absent or not a sequence."""
+    try:
+        value = dataset.get(keyword)
+        return tuple(value) if value is not None and all(isinstance(item, Dataset) for item in value) else ()
+    except UNUSABLE:
+        return ()
+
+
+def functional_group(header: Dataset, frame_index: int, macro: str) -> Dataset | None:
+    """The functional group `macro` of one frame (0-based): per frame, else shared (PS3.3 C.7.6.16); None in a classic object."""
+    per_frame = items(header, "PerFrameFunctionalGroupsSequence")
+    groups = (*per_frame[frame_index : frame_index + 1], *items(header, "SharedFunctionalGroupsSequence")[:1])
+    return next((found[0] for group in groups if (found := items(group, macro))), None)

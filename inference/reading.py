@@ -1,0 +1,72 @@
+"""Frames on their way to the model: read one at a time, checked, and kept back where the model must not be asked."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from config.schema import ModelManifest
+from inference.findings import Abstention, AbstentionReason, ImageRef, QualityGrade, QualityVerdict
+from inference.frames import Frame, UndecodableError, read_frames
+from inference.quality import check_frame
+from inference.selection import ChosenFrames, SelectedInstance
+
+BLANK = "blank"  # the quality check after which there is nothing to look at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedFrame:
+    """A frame that went to the model: where it lies in its file, and what names it in results."""
+
+    instance: SelectedInstance
+    frame_number: int
+    image: ImageRef
+
+
+@dataclass(slots=True, kw_only=True)
+class Reading:
+    """What became known while the frames of one analysis were read; it grows as `frames` is consumed."""
+
+    used: list[SelectedInstance] = field(default_factory=list)
+    asked: list[AskedFrame] = field(default_factory=list)
+    quality: list[QualityVerdict] = field(default_factory=list)
+    abstentions: list[Abstention] = field(default_factory=list)
+
+    def frames(
+        self, chosen: Sequence[ChosenFrames], *, manifest: ModelManifest | None, check_quality: bool, maximum_megapixels: float
+    ) -> Iterator[Frame]:
+        """Yield each frame that the model may be asked about (every frame that can be read, if there is no model)."""
+        for choice in chosen:
+            try:
+                decoded = read_frames(choice.instance.path, choice.frame_numbers, maximum_megapixels=maximum_megapixels)
+                for frame_number, frame in zip(choice.frame_numbers, decoded, strict=True):
+                    if self._admits(frame, choice.instance, manifest, check_quality=check_quality):
+                        self.asked.append(AskedFrame(instance=choice.instance, frame_number=frame_number, image=frame.ref))
+                        yield frame
+            except UndecodableError as exc:
+                self.abstain(AbstentionReason.UNREADABLE, str(exc), choice.instance.image)
+
+    def abstain(self, reason: AbstentionReason, detail: str, *images: ImageRef) -> None:
+        """Note a refusal to answer."""
+        self.abstentions.append(Abstention(reason=reason, detail=detail, images=images))
+
+    def _admits(self, frame: Frame, instance: SelectedInstance, manifest: ModelManifest | None, *, check_quality: bool) -> bool:
+        if instance not in self.used[-1:]:
+            self.used.append(instance)
+        verdicts = check_frame(frame, instance.header) if check_quality else ()
+        self.quality.extend(verdicts)
+        if manifest is None:
+            return True
+        if refusal := _colour_refusal(frame, manifest):
+            self.abstain(AbstentionReason.UNSUPPORTED, refusal, frame.ref)
+            return False
+        if any(verdict.check == BLANK and verdict.grade is QualityGrade.NON_DIAGNOSTIC for verdict in verdicts):
+            self.abstain(AbstentionReason.QUALITY, "blank image: the model was not asked", frame.ref)
+            return False
+        return True
+
+
+def _colour_refusal(frame: Frame, manifest: ModelManifest) -> str:
+    if manifest.colour == "grey" and frame.pixels.ndim != 2:  # noqa: PLR2004 - rows and columns
+        return f"colour image; model {manifest.name} was made for grey images"
+    if manifest.colour == "colour" and frame.pixels.ndim == 2:  # noqa: PLR2004 - rows and columns
+        return f"grey image; model {manifest.name} was made for colour images"
+    return ""

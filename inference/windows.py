@@ -1,0 +1,123 @@
+"""Which part of the value range a reader would see: window or VOI LUT of the header, else one of ours that is named (PS3.3 C.11.2)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset
+
+from inference.attributes import functional_group, items, number, text
+from inference.lookup import Floats, lookup
+
+Mask = npt.NDArray[np.bool_]
+
+PERCENTILES = (0.5, 99.5)
+_IDENTITY_BITS = 8
+_FUNCTIONS = frozenset({"LINEAR", "LINEAR_EXACT", "SIGMOID"})
+_SAMPLED_PIXELS = 1 << 18
+
+# Centre and width in HU for a CT image that came without a window, by Body Part Examined. Source: the lung, brain and soft-tissue presets
+# that CT consoles and viewers (3D Slicer, OHIF) ship.
+CT_WINDOWS = {"CHEST": (-600.0, 1500.0), "LUNG": (-600.0, 1500.0), "HEAD": (40.0, 80.0), "BRAIN": (40.0, 80.0)}
+CT_WINDOW = (40.0, 400.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A window in modality values. `function` is LINEAR, LINEAR_EXACT or SIGMOID (PS3.3 C.11.2.1.3).
+
+    Raises:
+        ValueError: another function, or a width below 1 (LINEAR) or not above 0 (the others).
+    """
+
+    centre: float
+    width: float
+    function: str = "LINEAR"
+
+    def __post_init__(self) -> None:
+        if self.function not in _FUNCTIONS:
+            raise ValueError("unknown VOI LUT Function")
+        if self.width < 1 if self.function == "LINEAR" else self.width <= 0:
+            raise ValueError(f"Window Width too small for {self.function}")
+
+    def __str__(self) -> str:
+        function = "" if self.function == "LINEAR" else f" {self.function}"
+        return f"window {self.centre:g}/{self.width:g}{function}"
+
+    def apply(self, values: Floats) -> Floats:
+        """Values mapped to [0, 1] (PS3.3 C.11.2.1.2.1, C.11.2.1.3.1, C.11.2.1.3.2)."""
+        if self.function == "SIGMOID":
+            with np.errstate(over="ignore"):
+                sigmoid = 1 / (1 + np.exp(-4 * (values.astype(np.float64) - self.centre) / self.width))
+            return sigmoid.astype(np.float32)
+        centre, width = (self.centre - 0.5, self.width - 1) if self.function == "LINEAR" else (self.centre, self.width)
+        if width == 0:
+            return (values > centre).astype(np.float32)
+        return _between(values, centre - width / 2, centre + width / 2)
+
+    def meets(self, low: float, high: float) -> bool:
+        """True if some value between `low` and `high` would be shown neither all black nor all white."""
+        return self.centre - self.width / 2 < high and self.centre + self.width / 2 > low
+
+
+def display(values: Floats, header: Dataset, frame_index: int, padding: Mask | None, *, little_endian: bool) -> tuple[Floats, str]:
+    """Modality values of one frame as brightness in [0, 1] before inversion, and the words for what was done.
+
+    In this order: window of the header (the first), VOI LUT of the header (the first), 8-bit values as they are, a CT window
+    by body part, a window from percentiles that leaves out the padded pixels. Outside CT a header window that shows none of the pixels is
+    passed over: modalities leave windows behind from other processing.
+    """
+    source = functional_group(header, frame_index, "FrameVOILUTSequence") or header
+    low, high = _robust_range(values, padding)
+    chosen = _header_window(source)
+    if chosen is not None and (text(header, "Modality") == "CT" or chosen.meets(low, high)):
+        return chosen.apply(values), f"{chosen} (header)"
+    if (mapped := _header_table(source, values, little_endian=little_endian)) is not None:
+        return mapped, "VOI LUT (header)"
+    bits = int(number(header, "BitsStored") or 0)
+    if 0 < bits <= _IDENTITY_BITS and values.min(initial=0) >= 0 and values.max(initial=0) < 1 << bits:
+        return values / np.float32((1 << bits) - 1), f"{bits}-bit values as they are (no usable window)"
+    if text(header, "Modality") == "CT" and number(header, "RescaleIntercept") is not None:
+        centre, width = CT_WINDOWS.get(text(header, "BodyPartExamined"), CT_WINDOW)
+        default = Window(centre=centre, width=width)
+        return default.apply(values), f"{default} (default for CT)"
+    words = f"window from percentiles {PERCENTILES[0]:g} and {PERCENTILES[1]:g} (no usable window)"
+    return (_between(values, low, high) if low < high else np.zeros_like(values)), words
+
+
+def _header_window(source: Dataset) -> Window | None:
+    centre, width = number(source, "WindowCenter"), number(source, "WindowWidth")
+    if centre is None or width is None:
+        return None
+    try:
+        return Window(centre=centre, width=width, function=text(source, "VOILUTFunction") or "LINEAR")
+    except ValueError:
+        return None
+
+
+def _header_table(source: Dataset, values: Floats, *, little_endian: bool) -> Floats | None:
+    tables = items(source, "VOILUTSequence")
+    if not tables:
+        return None
+    try:
+        mapped, bits = lookup(tables[0], values, little_endian=little_endian)
+    except ValueError:
+        return None
+    return _between(mapped, 0, (1 << bits) - 1)
+
+
+def _between(values: Floats, low: float, high: float) -> Floats:
+    # In double precision: float32 has no room for a narrow window far from zero.
+    scaled = (
+        (values - np.float64(low)) * (1 / (high - low)) if abs(low) > 1 << 16 else (values - np.float32(low)) * np.float32(1 / (high - low))
+    )
+    return np.clip(scaled, 0, 1).astype(np.float32, copy=False)
+
+
+def _robust_range(values: Floats, padding: Mask | None) -> tuple[float, float]:
+    """The outer percentiles of the pixels that are not padding, from an even sample of at most 2^19 of them."""
+    seen = values.ravel() if padding is None else values[~padding]
+    if not seen.size:
+        return 0.0, 0.0
+    low, high = np.percentile(seen[:: max(1, seen.size // _SAMPLED_PIXELS)], PERCENTILES)
+    return float(low), float(high)

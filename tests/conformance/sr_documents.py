@@ -1,0 +1,287 @@
+"""The reports that the conformance tests look at: one of each kind, and the headers that reports must survive."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.tag import Tag
+
+from config import Code
+from inference.findings import (
+    Abstention,
+    AbstentionReason,
+    Analysis,
+    Exclusion,
+    Finding,
+    FlagLevel,
+    ImageRef,
+    Outcome,
+    Presence,
+    Provenance,
+    QualityGrade,
+    QualityVerdict,
+)
+from reporting import EncodedResult, PreviousReport, Producer, encode_structured_report
+
+STUDY = "1.2.276.0.7230010.3.1.2.1"
+SERIES = "1.2.276.0.7230010.3.1.3.1"
+DX = "1.2.840.10008.5.1.4.1.1.1.1"
+MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.3.1"
+BASIC_SR = "1.2.840.10008.5.1.4.1.1.88.11"
+FRONTAL = ImageRef(sop_class_uid=DX, sop_instance_uid="1.2.276.0.7230010.3.1.4.1", frame_number=1)
+LATERAL = ImageRef(sop_class_uid=DX, sop_instance_uid="1.2.276.0.7230010.3.1.4.2", frame_number=1)
+ANALYSED_AT = datetime(2026, 1, 5, 10, 20, tzinfo=UTC)
+PRODUCER = Producer(
+    manufacturer="dicom-node project",
+    model_name="dicom-node",
+    software_version="0.1.0",
+    serial_number="7",
+    ae_title="DICOM-NODE",
+    institution="Test Hospital",
+)
+PNEUMOTHORAX = Code(value="36118008", scheme="SCT", meaning="Pneumothorax")
+EFFUSION = Code(value="60046008", scheme="SCT", meaning="Pleural effusion")
+PLEURA = Code(value="3120008", scheme="SCT", meaning="Pleural structure")
+UNDER_EXPOSED = Code(value="111211", scheme="DCM", meaning="Under exposed")
+POSITIONING = Code(value="111209", scheme="DCM", meaning="Positioning")
+
+
+def header(image: ImageRef = FRONTAL, **changes: object) -> Dataset:
+    """Return a clean header of an image of the study; a change to None removes the attribute."""
+    dataset = Dataset()
+    values: dict[str, object] = {
+        "SpecificCharacterSet": "ISO_IR 100",
+        "SOPClassUID": image.sop_class_uid,
+        "SOPInstanceUID": image.sop_instance_uid,
+        "StudyInstanceUID": STUDY,
+        "SeriesInstanceUID": SERIES,
+        "StudyDate": "20260105",
+        "StudyTime": "101500",
+        "AcquisitionDate": "20260105",
+        "AccessionNumber": "CANARY-ACC",
+        "StudyID": "S1",
+        "StudyDescription": "XR CHEST 2 VIEWS",
+        "ReferringPhysicianName": "CANARY^REFERRER",
+        "PatientName": "CANARY^PHI",
+        "PatientID": "CANARY-ID",
+        "IssuerOfPatientID": "TESTHOSP",
+        "PatientBirthDate": "19600101",
+        "PatientSex": "F",
+        "Modality": "DX",
+        "Manufacturer": "Synthetic X-Ray",
+        "ViewPosition": "PA",
+        "PatientOrientation": ["L", "F"],
+        "ImagerPixelSpacing": [0.7, 0.7],
+        "Rows": 512,
+        "Columns": 448,
+    }
+    for keyword, value in {**values, **changes}.items():
+        if value is not None:
+            setattr(dataset, keyword, value)
+    return dataset
+
+
+def coded(code: Code | None = None, **values: str) -> Dataset:
+    item = Dataset()
+    if code is not None:
+        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme, code.meaning
+    for keyword, value in values.items():
+        setattr(item, keyword, value)
+    return item
+
+
+def finding(label: str = "pneumothorax", *, presence: Presence, score: float, image: ImageRef = FRONTAL, **changes: object) -> Finding:
+    """Return a calibrated finding; a Present one is flagged as an emergency."""
+    made = Finding(
+        label=label,
+        concept=PNEUMOTHORAX if label == "pneumothorax" else EFFUSION,
+        site=PLEURA,
+        presence=presence,
+        score=score,
+        calibrated=True,
+        threshold=0.42,
+        threshold_source="400 local radiographs",
+        flag=FlagLevel.EMERGENCY if presence is Presence.PRESENT else FlagLevel.NONE,
+        image=image,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]  # the tests' own changes
+
+
+def shadow_finding(label: str = "pneumothorax", *, score: float, image: ImageRef = FRONTAL) -> Finding:
+    return finding(label, presence=Presence.UNDETERMINED, score=score, image=image, calibrated=False, threshold=None, threshold_source="")
+
+
+def verdict(image: ImageRef = FRONTAL, *, grade: QualityGrade = QualityGrade.LIMITED, code: Code = UNDER_EXPOSED) -> QualityVerdict:
+    return QualityVerdict(
+        check="exposure",
+        image=image,
+        measured=0.08,
+        unit="fraction",
+        threshold=0.1,
+        threshold_source="100 radiographs",
+        grade=grade,
+        code=code,
+        sentence="The median of the lung field is low.",
+    )
+
+
+PROVENANCE = Provenance(
+    model="zero-shot-cxr",
+    version="2026.1",
+    manufacturer="Model Makers",
+    weights_digest="0f3c9b1f" * 8,
+    prompt_set="cxr-findings",
+    prompt_set_digest="a1b2c3d4" * 8,
+    calibration_id="platt-2026-01",
+    intended_use="Ordering of a reading list of adult frontal chest radiographs.",
+)
+
+
+def analysis(**changes: object) -> Analysis:
+    made = Analysis(
+        study_instance_uid=STUDY,
+        revision=1,
+        route="chest-radiograph",
+        outcome=Outcome.SUCCEEDED,
+        analysed_at=ANALYSED_AT,
+        inputs=(FRONTAL,),
+        provenance=PROVENANCE,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]  # the tests' own changes
+
+
+POSITIVE = analysis(
+    inputs=(FRONTAL, LATERAL),
+    findings=(
+        finding(presence=Presence.PRESENT, score=0.873),
+        finding("effusion", presence=Presence.UNDETERMINED, score=0.41, image=LATERAL),
+    ),
+    quality=(verdict(), verdict(code=POSITIONING)),
+)
+NOTHING_FOUND = analysis(
+    findings=(finding(presence=Presence.ABSENT, score=0.03), finding("effusion", presence=Presence.ABSENT, score=0.06)),
+    quality=(verdict(grade=QualityGrade.DIAGNOSTIC),),
+)
+SHADOW = analysis(
+    provenance=replace(PROVENANCE, calibration_id=None),
+    findings=(shadow_finding(score=0.61237), shadow_finding("effusion", score=0.2)),
+    quality=(verdict(grade=QualityGrade.DIAGNOSTIC),),
+)
+PARTIAL = analysis(
+    outcome=Outcome.PARTIAL,
+    inputs=(FRONTAL, LATERAL),
+    findings=(finding(presence=Presence.PRESENT, score=0.873),),
+    abstentions=(Abstention(reason=AbstentionReason.GATE_DISAGREES, detail="header says CHEST, pixels look like HAND", images=(LATERAL,)),),
+    excluded=(Exclusion(image=LATERAL, reason="localizer"),),
+)
+FAILED = analysis(
+    outcome=Outcome.FAILED, abstentions=(Abstention(reason=AbstentionReason.MODEL_FAILED, detail="out of memory after 5 attempts"),)
+)
+NOT_ATTEMPTED = analysis(
+    outcome=Outcome.NOT_ATTEMPTED,
+    provenance=None,
+    inputs=(ImageRef(sop_class_uid=BASIC_SR, sop_instance_uid="1.2.276.0.7230010.3.1.4.9"),),
+    abstentions=(Abstention(reason=AbstentionReason.NO_ROUTE, detail="no route takes SR documents"),),
+)
+QUALITY_ONLY = analysis(provenance=None, quality=(verdict(),))
+MULTI_FRAME_IMAGE = ImageRef(sop_class_uid=MULTI_FRAME, sop_instance_uid="1.2.276.0.7230010.3.1.4.8", frame_number=7)
+MULTI_FRAME_POSITIVE = analysis(
+    inputs=(replace(MULTI_FRAME_IMAGE, frame_number=None),),
+    findings=(finding(presence=Presence.PRESENT, score=0.9, image=MULTI_FRAME_IMAGE),),
+    quality=(verdict(MULTI_FRAME_IMAGE), verdict(replace(MULTI_FRAME_IMAGE, frame_number=8))),
+)
+KINDS: Mapping[str, Analysis] = {
+    "positive": POSITIVE,
+    "nothing found": NOTHING_FOUND,
+    "shadow": SHADOW,
+    "partial": PARTIAL,
+    "failed": FAILED,
+    "not attempted": NOT_ATTEMPTED,
+    "quality only": QUALITY_ONLY,
+    "multi-frame": MULTI_FRAME_POSITIVE,
+}
+
+
+def headers_of(made: Analysis) -> list[Dataset]:
+    """Return a clean header of every input."""
+    frames = {MULTI_FRAME: {"NumberOfFrames": 20, "Modality": "US"}, BASIC_SR: {"Modality": "SR", "Rows": None, "Columns": None}}
+    return [header(image, **frames.get(image.sop_class_uid, {})) for image in made.inputs]
+
+
+def encode(made: Analysis, previous: PreviousReport | None = None) -> EncodedResult:
+    return encode_structured_report(made, headers_of(made), producer=PRODUCER, previous=previous)
+
+
+_MISSING = (
+    *("AccessionNumber", "StudyID", "StudyDate", "StudyTime", "PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("ReferringPhysicianName", "SpecificCharacterSet", "Manufacturer", "ImagerPixelSpacing", "PatientOrientation", "ViewPosition"),
+    *("AcquisitionDate", "StudyDescription", "IssuerOfPatientID", "Modality", "Rows"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirtyHeader:
+    """A header as it is met in the field. `faithful` names the attributes whose fault is identity, and therefore kept."""
+
+    dataset: Dataset
+    faithful: tuple[str, ...] = ()
+
+
+def _raw(keyword_tag: str, vr: str, value: bytes, **changes: object) -> Dataset:
+    """Return a header with one value as raw bytes, as it comes from a file."""
+    dataset = header(**changes)
+    tag = Tag(keyword_tag)
+    dataset._dict[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
+    return dataset
+
+
+def _minimal() -> Dataset:
+    keep = {"SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "Rows", "Columns"}
+    return header(**{element.keyword: None for element in header() if element.keyword not in keep})
+
+
+def _japanese() -> Dataset:
+    name = b"Yamada^Tarou=" + b"\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B"
+    return _raw("PatientName", "PN", name, SpecificCharacterSet=["", "ISO 2022 IR 87"])
+
+
+def dirty_headers() -> dict[str, DirtyHeader]:
+    """Return the headers by name: what is missing, empty, wrong or oddly written in them."""
+    made = {f"no {keyword}": header(**{keyword: None}) for keyword in _MISSING}
+    made |= {f"empty {keyword}": header(**{keyword: ""}) for keyword in ("PatientOrientation", "PatientBirthDate", "StudyDate")}
+    made |= {
+        "date as free text": _raw("PatientBirthDate", "DA", b"in 1960 "),
+        "date of ACR-NEMA": _raw("StudyDate", "DA", b"2026.01.05"),
+        "name without caret": header(PatientName="CANARY PHI"),
+        "sex unknown": header(PatientSex="U"),
+        "sex X": header(PatientSex="X"),
+        "umlauts in Latin-1": _raw("PatientName", "PN", "CANÄRY^PHÏ".encode("latin-1")),
+        "umlauts in UTF-8": _raw("PatientName", "PN", "CANÄRY^PHÏ".encode(), SpecificCharacterSet="ISO_IR 192"),
+        "Cyrillic": _raw("PatientName", "PN", "\u041b\u044e\u043a\u0441^\u0418".encode("iso8859_5"), SpecificCharacterSet="ISO_IR 144"),
+        "Japanese with three groups": _japanese(),
+        "unknown character set": _raw("SpecificCharacterSet", "CS", b"KLINGON "),
+        "bytes outside the character set": _raw("PatientName", "PN", b"\xff\xfe\x1b$Z^\x81", SpecificCharacterSet="ISO 2022 IR 87"),
+        "minimal": _minimal(),
+        "clinical trial without site": header(
+            ClinicalTrialSponsorName="Sponsor", ClinicalTrialProtocolID="P1", ClinicalTrialSubjectID="T1"
+        ),
+        "clinical trial without subject": header(ClinicalTrialSponsorName="Sponsor", ClinicalTrialProtocolID="P1"),
+        "de-identified without method": header(PatientIdentityRemoved="YES"),
+        "referenced study without class": header(ReferencedStudySequence=[coded(ReferencedSOPInstanceUID="1.2.3")]),
+        "empty procedure code": header(ProcedureCodeSequence=[]),
+        "procedure code without meaning": header(ProcedureCodeSequence=[coded(CodeValue="X", CodingSchemeDesignator="99X")]),
+        "request without codes": header(RequestAttributesSequence=[coded(RequestedProcedureID="RP1")]),
+        "sequence of garbage": _raw("RequestAttributesSequence", "SQ", b"\xfe\xff\x00\xe0\x10\x00\x00\x00garbage"),
+        "empty items": header(RequestAttributesSequence=Sequence([Dataset()]), IssuerOfAccessionNumberSequence=[Dataset()]),
+        "description of 100 characters": header(StudyDescription="X" * 100),
+        "numbers that are none": _raw("ImagerPixelSpacing", "DS", b"1e400\\abc "),
+        "rows of three bytes": _raw("Rows", "US", b"\x00\x01\x02"),
+    }
+    long = {
+        "patient ID of 70 characters": DirtyHeader(dataset=header(PatientID="I" * 70), faithful=("PatientID",)),
+        "accession number of 20": DirtyHeader(dataset=header(AccessionNumber="A" * 20), faithful=("AccessionNumber",)),
+    }
+    return {name: DirtyHeader(dataset=dataset) for name, dataset in made.items()} | long

@@ -1,0 +1,85 @@
+"""Fakes of our own Protocols, for tests that need no database."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from dicom_node.delivery import ClaimedDelivery, Receipt
+from dicom_node.study import ReceivedInstance
+
+
+class FakeDeliveryLedger:
+    """Deliveries in memory, claimed in the order of their id once they are due, as the real ledger does."""
+
+    def __init__(self, *deliveries: ClaimedDelivery) -> None:
+        self._lock = threading.Condition()
+        self._waiting = {delivery.id: delivery for delivery in deliveries}
+        self._due: dict[int, datetime] = {}
+        self._leased: dict[int, datetime] = {}
+        self.receipts: list[tuple[int, Receipt]] = []
+        self.failures: list[tuple[int, str, str, datetime | None]] = []
+        self.claims: list[int] = []
+
+    def claim_delivery(self, *, destination: str, owner: str, now: datetime, lease_s: float) -> ClaimedDelivery | None:
+        with self._lock:
+            for key, delivery in sorted(self._waiting.items()):
+                due = self._due.get(key, now) <= now and self._leased.get(key, now) <= now
+                if delivery.destination == destination and due:
+                    claimed = self._waiting[key] = replace(delivery, attempts=delivery.attempts + 1)
+                    self._leased[key] = now + timedelta(seconds=lease_s)
+                    self.claims.append(key)
+                    return claimed
+            return None
+
+    def record_receipt(self, claimed: ClaimedDelivery, receipt: Receipt, *, now: datetime) -> None:
+        with self._lock:
+            self.receipts.append((claimed.id, receipt))
+            self._waiting.pop(claimed.id)
+            self._lock.notify_all()
+
+    def record_delivery_failure(
+        self, claimed: ClaimedDelivery, *, reason: str, status: str, retry_at: datetime | None, now: datetime
+    ) -> None:
+        with self._lock:
+            self.failures.append((claimed.id, reason, status, retry_at))
+            self._leased.pop(claimed.id)
+            if retry_at is None:
+                self._waiting.pop(claimed.id)
+            else:
+                self._due[claimed.id] = retry_at
+            self._lock.notify_all()
+
+    def wait_for(self, condition: Callable[[], bool], *, timeout_s: float = 10) -> bool:
+        """Return True as soon as `condition()` holds after a record, False if it does not within `timeout_s` seconds."""
+        with self._lock:
+            return self._lock.wait_for(condition, timeout=timeout_s)
+
+
+class FakeInstanceRecorder:
+    """Remembers what it is given, as the ledger would; `failure`, if set, is raised instead."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self._lock = threading.Lock()
+        self._failure = failure
+        self.instances: list[ReceivedInstance] = []
+        self.urgent: list[bool] = []
+        self.quarantined: list[tuple[str, str, str]] = []
+
+    def record_instance(self, instance: ReceivedInstance, *, urgent: bool) -> str:
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            self.urgent.append(urgent)
+            versions = [known for known in self.instances if known.sop_instance_uid == instance.sop_instance_uid]
+            if any(known.digest == instance.digest for known in versions):
+                return "duplicate"
+            self.instances.append(replace(instance, version=len(versions) + 1))
+            return "new version" if versions else "new"
+
+    def record_quarantine(self, *, path: str, reason: str, calling_ae_title: str, sop_instance_uid: str, at: datetime) -> None:
+        with self._lock:
+            self.quarantined.append((path, reason, calling_ae_title))
+
+    def known_paths(self) -> frozenset[str]:
+        return frozenset(instance.path.as_posix() for instance in self.instances)

@@ -1,0 +1,322 @@
+"""From files to an analysis: what is answered, what is refused and why, and that nothing is silent."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from config import Catalogue, load
+from config.catalogue import prompt_set_digest
+from config.routes import RouteRule
+from config.schema import Calibration, LabelCalibration
+from inference.analysis import analyse, decode_analysis, encode_analysis, failed_analysis, not_attempted
+from inference.engine import Engine
+from inference.findings import (
+    AbstentionReason,
+    Analysis,
+    Exclusion,
+    FlagLevel,
+    ImageRef,
+    Outcome,
+    Presence,
+    QualityGrade,
+)
+from inference.selection import SelectedInstance, choose_frames
+from tests.phantoms import chest_radiograph, head_ct, write_instance
+
+AT = datetime(2026, 5, 4, 3, 2, 1, 123456, tzinfo=UTC)
+PAIRS = "chest-radiograph-demonstration"
+LABELS = ("pneumothorax", "pleural-effusion", "lung-consolidation", "cardiomegaly")
+
+CHEST = RouteRule(name="chest-radiograph", model="anatomy-tiny", prompt_set=PAIRS, expect=("chest-radiograph",), quality=False)
+HEAD = RouteRule(name="head-ct", model="anatomy-tiny", expect=("head-ct",), quality=False)
+QUALITY_ONLY = RouteRule(name="other")
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return load(None)[1]
+
+
+@pytest.fixture(scope="module")
+def engine(catalogue: Catalogue) -> Engine:
+    return Engine(catalogue, device="cpu", batch_size=4, cache_folder=None)
+
+
+class Desk:
+    """Analyses files under a route, as the worker does."""
+
+    def __init__(self, catalogue: Catalogue, engine: Engine) -> None:
+        self.catalogue = catalogue
+        self.engine = engine
+
+    def analyse(self, route: RouteRule, *selected: SelectedInstance, excluded: Sequence[Exclusion] = ()) -> Analysis:
+        return analyse(
+            study_instance_uid="2.25.7",
+            revision=1,
+            route=route,
+            selected=selected,
+            excluded=excluded,
+            engine=self.engine,
+            catalogue=self.catalogue,
+            site="our-site",
+            analysed_at=AT,
+            maximum_frame_megapixels=400,
+        )
+
+
+@pytest.fixture
+def desk(catalogue: Catalogue, engine: Engine) -> Desk:
+    return Desk(catalogue, engine)
+
+
+def only_reason(analysis: Analysis) -> AbstentionReason:
+    (abstention,) = analysis.abstentions
+    return abstention.reason
+
+
+def test_a_chest_radiograph_gets_every_finding_in_shadow(desk: Desk, tmp_path: Path) -> None:
+    chest = write_instance(tmp_path, chest_radiograph())
+    analysis = desk.analyse(CHEST, chest)
+    assert (analysis.outcome, analysis.abstentions) == (Outcome.SUCCEEDED, ())
+    assert tuple(finding.label for finding in analysis.findings) == LABELS
+    assert {finding.presence for finding in analysis.findings} == {Presence.UNDETERMINED}
+    assert (analysis.flag, analysis.in_shadow) == (FlagLevel.NONE, True)
+    assert analysis.inputs == (chest.image,)
+    assert analysis.provenance is not None
+    assert (analysis.provenance.model, analysis.provenance.prompt_set) == ("anatomy-tiny", PAIRS)
+    assert "gate=chest-radiograph>=0.5" in analysis.provenance.parameters
+
+
+def test_projection_images_are_answered_one_by_one(desk: Desk, tmp_path: Path) -> None:
+    images = [write_instance(tmp_path, chest_radiograph() * brightness, number=number) for number, brightness in ((1, 1.0), (2, 0.9))]
+    analysis = desk.analyse(CHEST, *images)
+    assert len(analysis.findings) == 2 * len(LABELS)
+    assert {finding.image.sop_instance_uid for finding in analysis.findings} == {image.image.sop_instance_uid for image in images}
+
+
+def test_a_calibrated_site_gets_a_flag(desk: Desk, tmp_path: Path) -> None:
+    manifest, prompts = desk.catalogue.manifest("anatomy-tiny"), desk.catalogue.prompt_set(PAIRS)
+    always = LabelCalibration(slope=1, intercept=50, threshold=0.5, undetermined_from=0.5, source="test")
+    calibration = Calibration(
+        id="our-calibration",
+        site="our-site",
+        model=manifest.name,
+        weights_sha256=manifest.weights.sha256,
+        prompt_set=PAIRS,
+        prompt_set_digest=prompt_set_digest(prompts),
+        labels={"pneumothorax": always},
+    )
+    calibrated = Desk(replace(desk.catalogue, calibrations=(calibration,)), desk.engine)
+    analysis = calibrated.analyse(CHEST, write_instance(tmp_path, chest_radiograph()))
+    assert (analysis.flag, analysis.in_shadow) == (FlagLevel.EMERGENCY, False)
+    assert [finding.label for finding in analysis.findings if finding.presence is Presence.PRESENT] == ["pneumothorax"]
+
+
+def test_pixels_that_contradict_the_header_get_no_findings(desk: Desk, tmp_path: Path) -> None:
+    head = write_instance(tmp_path, head_ct())
+    analysis = desk.analyse(CHEST, head)
+    assert (analysis.outcome, analysis.findings) == (Outcome.NOT_ATTEMPTED, ())
+    (abstention,) = analysis.abstentions
+    assert abstention.reason is AbstentionReason.GATE_DISAGREES
+    assert abstention.detail.startswith("header says CHEST (route chest-radiograph), pixels look like HEAD CT (p = ")
+    assert [image.sop_instance_uid for image in abstention.images] == [head.image.sop_instance_uid]
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+def test_a_body_part_that_is_no_code_string_is_not_repeated(desk: Desk, tmp_path: Path) -> None:
+    analysis = desk.analyse(CHEST, write_instance(tmp_path, head_ct(), body_part="CANARY^PHI"))
+    assert "CANARY" not in encode_analysis(analysis).decode()
+    assert analysis.abstentions[0].detail.startswith("header says no body part")
+
+
+def test_one_wrong_image_does_not_silence_the_right_one(desk: Desk, tmp_path: Path) -> None:
+    chest, head = write_instance(tmp_path, chest_radiograph(), number=1), write_instance(tmp_path, head_ct(), number=2)
+    analysis = desk.analyse(CHEST, chest, head)
+    assert (analysis.outcome, only_reason(analysis)) == (Outcome.PARTIAL, AbstentionReason.GATE_DISAGREES)
+    assert {finding.image.sop_instance_uid for finding in analysis.findings} == {chest.image.sop_instance_uid}
+    assert set(analysis.inputs) == {chest.image, head.image}
+
+
+@pytest.mark.parametrize(("turns", "words"), [(1, "90 degrees clockwise"), (2, "180 degrees"), (3, "90 degrees counter-clockwise")])
+def test_a_chest_radiograph_on_its_side_is_a_quality_problem_and_not_another_body_part(
+    desk: Desk, tmp_path: Path, turns: int, words: str
+) -> None:
+    analysis = desk.analyse(CHEST, write_instance(tmp_path, np.rot90(chest_radiograph(), turns)))
+    (verdict,) = analysis.quality
+    assert (verdict.check, verdict.code.value, verdict.grade) == ("rotated", "111209", QualityGrade.LIMITED)
+    assert f"turned by {words}" in verdict.sentence
+    assert (analysis.outcome, only_reason(analysis), analysis.findings) == (Outcome.PARTIAL, AbstentionReason.QUALITY, ())
+
+
+def test_a_colour_image_is_not_shown_to_a_model_for_grey_images(desk: Desk, tmp_path: Path) -> None:
+    analysis = desk.analyse(CHEST, write_instance(tmp_path, np.stack([chest_radiograph()] * 3, axis=-1)))
+    (abstention,) = analysis.abstentions
+    assert (abstention.reason, analysis.findings) == (AbstentionReason.UNSUPPORTED, ())
+    assert abstention.detail == "colour image; model anatomy-tiny was made for grey images"
+
+
+def test_a_broken_file_is_named_and_the_others_go_on(desk: Desk, tmp_path: Path) -> None:
+    good, broken = write_instance(tmp_path, chest_radiograph(), number=1), write_instance(tmp_path, chest_radiograph(), number=2)
+    broken.path.write_bytes(broken.path.read_bytes()[:-1000])
+    analysis = desk.analyse(CHEST, good, broken)
+    (abstention,) = analysis.abstentions
+    assert (analysis.outcome, abstention.reason, abstention.images) == (Outcome.PARTIAL, AbstentionReason.UNREADABLE, (broken.image,))
+    assert broken.image.sop_instance_uid in abstention.detail
+    assert "CANARY" not in abstention.detail
+    assert len(analysis.findings) == len(LABELS)
+    assert analysis.inputs == (good.image,)
+
+
+def test_a_study_that_nobody_can_read_has_failed_and_names_all_its_files(desk: Desk, tmp_path: Path) -> None:
+    broken = [write_instance(tmp_path, chest_radiograph(), number=number) for number in (1, 2)]
+    for instance in broken:
+        instance.path.write_bytes(b"DICM" * 20)
+    analysis = desk.analyse(CHEST, *broken)
+    assert (analysis.outcome, analysis.findings, analysis.provenance) == (Outcome.FAILED, (), None)
+    assert {abstention.reason for abstention in analysis.abstentions} == {AbstentionReason.UNREADABLE}
+    assert set(analysis.inputs) == {instance.image for instance in broken}
+
+
+def test_slices_are_gated_together(desk: Desk, tmp_path: Path) -> None:
+    slices = [write_instance(tmp_path, head_ct(), number=number, modality="CT", body_part="HEAD") for number in range(1, 6)]
+    odd_one = write_instance(tmp_path, chest_radiograph(), number=6, modality="CT", body_part="HEAD")
+    analysis = desk.analyse(HEAD, *slices, odd_one)
+    assert AbstentionReason.GATE_DISAGREES not in {abstention.reason for abstention in analysis.abstentions}
+    alone = desk.analyse(HEAD, odd_one)
+    assert AbstentionReason.GATE_DISAGREES in {abstention.reason for abstention in alone.abstentions}
+
+
+def test_a_series_gets_one_finding_a_label_at_its_key_slice(desk: Desk, tmp_path: Path) -> None:
+    route = HEAD.model_copy(update={"prompt_set": PAIRS})
+    slices = [
+        write_instance(tmp_path, np.roll(head_ct(), shift, axis=0), number=number, modality="CT", body_part="HEAD")
+        for number, shift in enumerate((0, 3, -3, 6), start=1)
+    ]
+    series = desk.analyse(route, *slices)
+    assert tuple(finding.label for finding in series.findings) == LABELS
+    for finding in series.findings:
+        alone = [found for one in slices for found in desk.analyse(route, one).findings if found.label == finding.label]
+        scores = sorted((found.score for found in alone), reverse=True)
+        assert len(scores) == len(slices)
+        assert finding.score == pytest.approx(sum(scores[:3]) / 3, abs=1e-6)
+        assert finding.image == max(alone, key=lambda found: found.score).image
+
+
+def test_a_route_that_asks_no_findings_says_so(desk: Desk, tmp_path: Path) -> None:
+    analysis = desk.analyse(HEAD, write_instance(tmp_path, head_ct(), modality="CT", body_part="HEAD"))
+    assert only_reason(analysis) is AbstentionReason.NO_MODEL
+    assert "asks for no findings" in analysis.abstentions[0].detail
+
+
+def test_a_route_without_model_checks_the_quality_and_says_that_no_model_answered(desk: Desk, tmp_path: Path) -> None:
+    analysis = desk.analyse(QUALITY_ONLY, write_instance(tmp_path, chest_radiograph()))
+    assert (analysis.outcome, only_reason(analysis)) == (Outcome.PARTIAL, AbstentionReason.NO_MODEL)
+    assert analysis.quality
+    assert analysis.provenance is None
+
+
+def test_a_blank_image_gets_a_verdict_and_no_findings(desk: Desk, tmp_path: Path) -> None:
+    route = CHEST.model_copy(update={"quality": True})
+    analysis = desk.analyse(route, write_instance(tmp_path, np.zeros((128, 128), dtype=np.float32)))
+    assert analysis.grade is QualityGrade.NON_DIAGNOSTIC
+    assert (analysis.outcome, only_reason(analysis), analysis.findings) == (Outcome.PARTIAL, AbstentionReason.QUALITY, ())
+
+
+def test_a_route_that_analyses_nothing_gives_its_reason(desk: Desk, tmp_path: Path) -> None:
+    instance = write_instance(tmp_path, chest_radiograph())
+    analysis = desk.analyse(RouteRule(name="dose", no_analysis="dose reports are not analysed"), instance)
+    assert analysis.outcome is Outcome.NOT_ATTEMPTED
+    assert [abstention.detail for abstention in analysis.abstentions] == ["dose reports are not analysed"]
+    assert analysis.inputs == (instance.image,)
+
+
+def test_a_route_whose_instances_were_all_left_out_reports_them(desk: Desk) -> None:
+    localizer = Exclusion(image=ImageRef(sop_class_uid="1.2.3", sop_instance_uid="2.25.5"), reason="localizer")
+    analysis = desk.analyse(HEAD, excluded=[localizer])
+    assert (analysis.outcome, only_reason(analysis)) == (Outcome.NOT_ATTEMPTED, AbstentionReason.NOTHING_TO_ANALYSE)
+    assert (analysis.excluded, analysis.inputs) == ((localizer,), (localizer.image,))
+
+
+def test_frames_are_taken_evenly_and_in_order_and_the_rest_is_reported(desk: Desk, tmp_path: Path) -> None:
+    slices = [write_instance(tmp_path, head_ct(), number=number, modality="CT", body_part="HEAD") for number in (9, 2, 5, 1, 7)]
+    analysis = desk.analyse(HEAD.model_copy(update={"maximum_frames": 2}), *slices)
+    assert [image.sop_instance_uid for image in analysis.inputs] == ["2.25.77.2", "2.25.77.7"]
+    assert [left.image.sop_instance_uid for left in analysis.excluded] == ["2.25.77.1", "2.25.77.5", "2.25.77.9"]
+    assert "2 frames" in analysis.excluded[0].reason
+
+
+def test_many_frames_of_one_instance_are_spread_from_end_to_end(tmp_path: Path) -> None:
+    cine = write_instance(tmp_path, head_ct(), modality="US")
+    cine.header.NumberOfFrames = 10_000
+    single = write_instance(tmp_path, head_ct(), modality="US", number=2)
+    (many, one) = choose_frames([single, cine], maximum_frames=4)
+    assert many.frame_numbers == (1251, 3751, 6251, 8751)
+    assert one.frame_numbers == ()
+    assert [choice.frame_numbers for choice in choose_frames([single], maximum_frames=4)] == [(1,)]
+
+
+def test_a_file_without_a_readable_header_is_named_as_it_was_received(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "broken.dcm"
+    path.write_bytes(b"nothing")
+    known = ImageRef(sop_class_uid="1.2.840.10008.5.1.4.1.1.2", sop_instance_uid="2.25.4")
+    empty = write_instance(tmp_path, head_ct()).header.__class__()
+    analysis = desk.analyse(CHEST, SelectedInstance(path=path, header=empty, received_as=known))
+    assert (analysis.outcome, analysis.inputs) == (Outcome.FAILED, (known,))
+
+
+def test_the_same_files_give_the_same_analysis(desk: Desk, tmp_path: Path) -> None:
+    images = [write_instance(tmp_path, chest_radiograph() * level, number=number) for number, level in ((1, 1.0), (2, 0.8), (3, 0.9))]
+    assert encode_analysis(desk.analyse(CHEST, *images)) == encode_analysis(desk.analyse(CHEST, *reversed(images)))
+
+
+def test_an_analysis_survives_its_encoding_exactly(desk: Desk, tmp_path: Path) -> None:
+    chest, head = write_instance(tmp_path, chest_radiograph(), number=1), write_instance(tmp_path, np.rot90(chest_radiograph()), number=2)
+    full = desk.analyse(CHEST, chest, head)
+    elsewhere = replace(full, analysed_at=AT.astimezone(timezone(timedelta(hours=-3, minutes=-30))))
+    for analysis in (full, elsewhere, failed(), skipped()):
+        assert decode_analysis(encode_analysis(analysis)) == analysis
+    with pytest.raises(msgspec.DecodeError):
+        decode_analysis(encode_analysis(full)[:-5])
+
+
+def failed() -> Analysis:
+    return failed_analysis(
+        study_instance_uid="2.25.7",
+        revision=2,
+        route="chest-radiograph",
+        reason=AbstentionReason.MODEL_FAILED,
+        detail="attempts exhausted",
+        inputs=[ImageRef(sop_class_uid="1.2", sop_instance_uid="2.25.1")],
+        analysed_at=AT,
+    )
+
+
+def skipped() -> Analysis:
+    return not_attempted(
+        study_instance_uid="2.25.7",
+        revision=2,
+        route="none",
+        reason=AbstentionReason.NO_ROUTE,
+        detail="no route takes this study",
+        inputs=[],
+        analysed_at=AT,
+    )
+
+
+def test_failed_and_not_attempted_say_so_and_need_a_time_zone() -> None:
+    assert (failed().outcome, skipped().outcome) == (Outcome.FAILED, Outcome.NOT_ATTEMPTED)
+    with pytest.raises(ValueError, match="time zone"):
+        not_attempted(
+            study_instance_uid="2.25.7",
+            revision=1,
+            route="none",
+            reason=AbstentionReason.NO_ROUTE,
+            detail="none",
+            inputs=[],
+            analysed_at=AT.replace(tzinfo=None),
+        )

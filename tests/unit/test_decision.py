@@ -1,0 +1,120 @@
+"""Thresholds meet scores here: what a site's calibration makes of a score, and what happens without one."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config import Code
+from config.catalogue import prompt_set_digest
+from config.schema import Calibration, GateSection, LabelCalibration, LabelSection, PromptSet, RotationSection
+from inference.decision import calibrated_probability, decide, gate_agrees, is_rotated
+from inference.findings import FlagLevel, ImageRef, Presence, Score
+
+IMAGE = ImageRef(sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1", sop_instance_uid="2.25.1")
+
+
+def prompts(version: int = 1) -> PromptSet:
+    def label(name: str, flag: str) -> LabelSection:
+        concept = Code(value=name, scheme="99TEST", meaning=name)
+        return LabelSection.model_validate({"name": name, "concept": concept, "positive": ["a"], "negative": ["b"], "flag": flag})
+
+    labels = (label("pneumothorax", "emergency"), label("effusion", "urgent"), label("nodule", "none"))
+    return PromptSet(name="chest", version=version, recipe="pair-softmax", temperature="model", labels=labels)
+
+
+def calibration(**labels: LabelCalibration) -> Calibration:
+    return Calibration(
+        id="site-1",
+        site="our-site",
+        model="tiny",
+        weights_sha256="0" * 64,
+        prompt_set="chest",
+        prompt_set_digest=prompt_set_digest(prompts()),
+        labels=labels,
+    )
+
+
+PLAIN = LabelCalibration(slope=1, intercept=0, threshold=0.8, undetermined_from=0.4, source="100 studies")
+
+
+def scored(label: str, value: float) -> Score:
+    return Score(label=label, value=value, image=IMAGE)
+
+
+@given(st.floats(0, 1))
+def test_without_calibration_nothing_is_decided_and_nothing_flagged(value: float) -> None:
+    (finding,) = decide([scored("pneumothorax", value)], prompts(), None)
+    assert (finding.presence, finding.flag, finding.threshold, finding.calibrated) == (Presence.UNDETERMINED, FlagLevel.NONE, None, False)
+    assert finding.score == value
+    assert "not calibrated" in finding.threshold_source
+
+
+@pytest.mark.parametrize(
+    ("value", "presence", "flag"),
+    [
+        (0.9, Presence.PRESENT, FlagLevel.EMERGENCY),
+        (0.8, Presence.PRESENT, FlagLevel.EMERGENCY),
+        (0.79, Presence.UNDETERMINED, FlagLevel.NONE),
+        (0.4, Presence.UNDETERMINED, FlagLevel.NONE),
+        (0.39, Presence.ABSENT, FlagLevel.NONE),
+        (0.0, Presence.ABSENT, FlagLevel.NONE),
+        (1.0, Presence.PRESENT, FlagLevel.EMERGENCY),
+    ],
+)
+def test_a_calibrated_pneumothorax_is_present_from_the_threshold_on(value: float, presence: Presence, flag: FlagLevel) -> None:
+    (finding,) = decide([scored("pneumothorax", value)], prompts(), calibration(pneumothorax=PLAIN))
+    assert (finding.presence, finding.flag) == (presence, flag)
+    assert (finding.calibrated, finding.threshold, finding.threshold_source) == (True, 0.8, "100 studies")
+
+
+def test_a_label_that_the_calibration_does_not_know_stays_in_shadow() -> None:
+    known, unknown = decide([scored("pneumothorax", 0.99), scored("effusion", 0.99)], prompts(), calibration(pneumothorax=PLAIN))
+    assert known.flag is FlagLevel.EMERGENCY
+    assert (unknown.presence, unknown.flag, unknown.calibrated) == (Presence.UNDETERMINED, FlagLevel.NONE, False)
+
+
+def test_a_finding_without_a_flag_level_raises_no_study() -> None:
+    (finding,) = decide([scored("nodule", 1.0)], prompts(), calibration(nodule=PLAIN))
+    assert (finding.presence, finding.flag) == (Presence.PRESENT, FlagLevel.NONE)
+
+
+def test_a_calibration_for_other_words_is_refused() -> None:
+    with pytest.raises(ValueError, match="other prompts"):
+        decide([scored("nodule", 0.5)], prompts(version=2), calibration(nodule=PLAIN))
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, math.nan])
+def test_a_score_outside_its_range_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="not in"):
+        decide([scored("nodule", value)], prompts(), None)
+    with pytest.raises(ValueError, match="no label"):
+        decide([scored("fracture", 0.5)], prompts(), None)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 20), st.floats(-20, 20))
+def test_a_higher_score_never_means_a_lower_probability(low: float, high: float, slope: float, intercept: float) -> None:
+    fitted = PLAIN.model_copy(update={"slope": slope, "intercept": intercept})
+    low, high = sorted((low, high))
+    assert 0 <= calibrated_probability(low, fitted) <= calibrated_probability(high, fitted) <= 1
+
+
+def test_platt_scaling_at_a_worked_point_and_at_the_ends() -> None:
+    fitted = PLAIN.model_copy(update={"slope": 2, "intercept": -1})
+    assert calibrated_probability(0.75, fitted) == pytest.approx(1 / (1 + math.exp(1 - 2 * math.log(3))))
+    assert [calibrated_probability(end, fitted) for end in (0.0, 1.0)] == [0.0, 1.0]
+    assert [calibrated_probability(end, PLAIN.model_copy(update={"slope": -1})) for end in (0.0, 1.0)] == [1.0, 0.0]
+    assert calibrated_probability(0.0, PLAIN.model_copy(update={"slope": 0})) == 0.5
+
+
+def test_the_gate_agrees_from_its_minimum_on() -> None:
+    gate = GateSection(prompt_set="anatomy", minimum_probability=0.5, threshold_source="test")
+    assert [gate_agrees(value, gate) for value in (0.49, 0.5, 0.9)] == [False, True, True]
+
+
+def test_an_image_is_rotated_only_if_it_is_clear_and_better_when_turned() -> None:
+    rotation = RotationSection(kinds=("chest",), minimum_probability=0.8, minimum_gain=0.5, threshold_source="test")
+    assert is_rotated(0.1, 0.9, rotation)
+    assert not is_rotated(0.45, 0.9, rotation)
+    assert not is_rotated(0.1, 0.7, rotation)

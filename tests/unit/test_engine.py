@@ -1,0 +1,189 @@
+"""The engine with the model that ships: real weights, real scores."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from config import Catalogue, load
+from config.schema import ModelManifest
+from inference.adapters import ModelLoadError, ModelOutputError
+from inference.engine import Engine
+from inference.frames import Frame
+from tests.phantoms import as_frame, chest_radiograph, head_ct
+
+MODEL, ANATOMY, PAIRS = "anatomy-tiny", "anatomy", "chest-radiograph-demonstration"
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return load(None)[1]
+
+
+@pytest.fixture(scope="module")
+def engine(catalogue: Catalogue) -> Engine:
+    return Engine(catalogue, device="cpu", batch_size=2, cache_folder=None)
+
+
+def likeliest(engine: Engine, frame: Frame) -> str:
+    return max(engine.scores(MODEL, ANATOMY, [frame])[0], key=lambda score: score.value).label
+
+
+def test_a_drawn_chest_and_a_drawn_head_are_recognised(engine: Engine) -> None:
+    assert likeliest(engine, as_frame(chest_radiograph())) == "chest-radiograph"
+    assert likeliest(engine, as_frame(head_ct())) == "head-ct"
+
+
+def test_scores_come_per_frame_and_label_and_name_their_image(engine: Engine, catalogue: Catalogue) -> None:
+    frames = [as_frame(chest_radiograph(), uid=f"2.25.{number}") for number in range(1, 6)]
+    scores = engine.scores(MODEL, PAIRS, frames)
+    assert [{score.image for score in row} for row in scores] == [{frame.ref} for frame in frames]
+    assert all([score.label for score in row] == [label.name for label in catalogue.prompt_set(PAIRS).labels] for row in scores)
+    assert all(0 <= score.value <= 1 for row in scores for score in row)
+
+
+def test_the_batch_size_does_not_change_a_score(catalogue: Catalogue, engine: Engine) -> None:
+    frames = [as_frame(picture) for picture in (chest_radiograph(), head_ct(), chest_radiograph()[::-1])]
+    other = Engine(catalogue, device="cpu", batch_size=64, cache_folder=None)
+    np.testing.assert_allclose(engine.embed(MODEL, frames), other.embed(MODEL, frames), atol=1e-5)
+
+
+def test_no_frames_give_no_scores(engine: Engine) -> None:
+    assert engine.scores(MODEL, ANATOMY, []) == ()
+
+
+def test_frames_may_come_one_at_a_time(engine: Engine) -> None:
+    def frames() -> Iterator[Frame]:
+        for _ in range(5):
+            yield as_frame(chest_radiograph())
+
+    assert engine.embed(MODEL, frames()).shape == (5, 128)
+
+
+def test_pixels_outside_the_display_range_are_refused(engine: Engine) -> None:
+    good = as_frame(chest_radiograph())
+    for pixels in (good.pixels * 2, good.pixels - 1, good.pixels.astype(np.float64), np.full_like(good.pixels, np.nan)):
+        with pytest.raises(ValueError, match="display values"):
+            engine.scores(MODEL, ANATOMY, [replace(good, pixels=pixels)])
+
+
+def test_cuda_that_is_not_there_is_refused(catalogue: Catalogue) -> None:
+    if torch.cuda.is_available():
+        assert Engine(catalogue, device="cuda", batch_size=1, cache_folder=None).device == "cuda"
+        return
+    with pytest.raises(ModelLoadError, match=r"work\.device"):
+        Engine(catalogue, device="cuda", batch_size=1, cache_folder=None)
+    assert Engine(catalogue, device="auto", batch_size=1, cache_folder=None).device == "cpu"
+
+
+def test_text_embeddings_are_kept_on_disk_and_replaced_when_damaged(catalogue: Catalogue, tmp_path: Path) -> None:
+    def scores() -> object:
+        return Engine(catalogue, device="cpu", batch_size=8, cache_folder=tmp_path).scores(MODEL, PAIRS, [as_frame(chest_radiograph())])
+
+    first = scores()
+    (kept,) = tmp_path.iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) // 2])
+    assert scores() == first
+    assert kept.read_bytes() == whole
+    assert scores() == first
+
+
+def test_a_cache_folder_that_cannot_be_written_costs_time_only(catalogue: Catalogue, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    engine = Engine(catalogue, device="cpu", batch_size=8, cache_folder=blocked / "cache")
+    assert likeliest(engine, as_frame(chest_radiograph())) == "chest-radiograph"
+
+
+def copied(catalogue: Catalogue, folder: Path, **changes: object) -> Catalogue:
+    """The catalogue with its model in `folder`, where a test may damage it, and other manifest fields."""
+    manifest = catalogue.manifest(MODEL)
+    shutil.copytree(catalogue.weights_path(manifest), folder, dirs_exist_ok=True)
+    weights = manifest.weights.model_copy(update={"folder": str(folder)})
+    return replace(catalogue, manifests=(manifest.model_copy(update={"weights": weights} | changes),))
+
+
+def repinned(catalogue: Catalogue, folder: Path) -> Catalogue:
+    """The same, with the digest of whatever the weights file is now."""
+    manifest: ModelManifest = catalogue.manifest(MODEL)
+    digest = hashlib.sha256((folder / manifest.weights.file).read_bytes()).hexdigest()
+    weights = manifest.weights.model_copy(update={"sha256": digest})
+    return replace(catalogue, manifests=(manifest.model_copy(update={"weights": weights}),))
+
+
+def refused(catalogue: Catalogue) -> str:
+    with pytest.raises(ModelLoadError) as caught:
+        Engine(catalogue, device="cpu", batch_size=1, cache_folder=None).adapter(MODEL)
+    return str(caught.value)
+
+
+def test_weights_with_one_changed_byte_are_not_loaded(catalogue: Catalogue, tmp_path: Path) -> None:
+    damaged = copied(catalogue, tmp_path)
+    path = tmp_path / "open_clip_model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert "SHA-256" in refused(damaged)
+
+
+def test_missing_weights_are_an_error_and_never_random_ones(catalogue: Catalogue, tmp_path: Path) -> None:
+    without = copied(catalogue, tmp_path)
+    (tmp_path / "open_clip_model.safetensors").unlink()
+    assert "cannot be read" in refused(without)
+
+
+def test_weights_without_one_tensor_are_not_completed(catalogue: Catalogue, tmp_path: Path) -> None:
+    lacking = copied(catalogue, tmp_path)
+    path = tmp_path / "open_clip_model.safetensors"
+    tensors = load_file(path)
+    save_file({name: tensor for name, tensor in tensors.items() if name != "visual.ln_post.bias"}, path)
+    assert "visual.ln_post.bias" in refused(repinned(lacking, tmp_path))
+
+
+def test_a_manifest_that_contradicts_the_folder_is_refused(catalogue: Catalogue, tmp_path: Path) -> None:
+    assert "context_length is 77 in the manifest and 32" in refused(copied(catalogue, tmp_path, context_length=77))
+    larger = catalogue.manifest(MODEL).preprocessing.model_copy(update={"image_size": 224})
+    assert "image_size is 224 in the manifest and 64" in refused(copied(catalogue, tmp_path, preprocessing=larger))
+
+
+def test_a_folder_without_a_configuration_is_refused(catalogue: Catalogue, tmp_path: Path) -> None:
+    without = copied(catalogue, tmp_path)
+    (tmp_path / "open_clip_config.json").write_text("[]")
+    assert "no open_clip configuration" in refused(without)
+    (tmp_path / "open_clip_config.json").unlink()
+    assert "open_clip_config.json is missing" in refused(without)
+
+
+def test_position_embeddings_of_another_size_are_not_stretched(catalogue: Catalogue, tmp_path: Path) -> None:
+    larger = catalogue.manifest(MODEL).preprocessing.model_copy(update={"image_size": 128})
+    stretched = copied(catalogue, tmp_path, preprocessing=larger)
+    path = tmp_path / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    config["model_cfg"]["vision_cfg"]["image_size"] = 128
+    path.write_text(json.dumps(config))
+    assert "visual.positional_embedding" in refused(stretched)
+
+
+def test_a_model_that_answers_with_nan_gives_no_score(catalogue: Catalogue, tmp_path: Path) -> None:
+    broken = copied(catalogue, tmp_path)
+    path = tmp_path / "open_clip_model.safetensors"
+    tensors = load_file(path)
+    tensors["visual.proj"] = torch.full_like(tensors["visual.proj"], float("nan"))
+    save_file(tensors, path)
+    engine = Engine(repinned(broken, tmp_path), device="cpu", batch_size=1, cache_folder=None)
+    with pytest.raises(ModelOutputError, match="NaN"):
+        engine.scores(MODEL, ANATOMY, [as_frame(chest_radiograph())])
+
+
+def test_quick_gelu_comes_from_the_manifest(catalogue: Catalogue, tmp_path: Path, engine: Engine) -> None:
+    quick = Engine(copied(catalogue, tmp_path, quick_gelu=True), device="cpu", batch_size=1, cache_folder=None)
+    frame = as_frame(chest_radiograph())
+    assert np.abs(quick.embed(MODEL, [frame]) - engine.embed(MODEL, [frame])).max() > 1e-3

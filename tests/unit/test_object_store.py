@@ -1,0 +1,109 @@
+"""Files in the store are complete and durable, or not there."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from dicom_node.object_store import ObjectStore, received_path
+
+
+def test_a_written_file_is_there_whole_and_no_temporary_file_is_left(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path)
+    relative = Path("results/ab/one.dcm")
+    assert store.write_atomic(relative, b"content") == relative
+    assert store.absolute(relative).read_bytes() == b"content"
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_the_first_complete_file_under_a_name_wins(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path)
+    store.write_atomic(Path("results/one.dcm"), b"first")
+    store.write_atomic(Path("results/one.dcm"), b"second")
+    assert (tmp_path / "results/one.dcm").read_bytes() == b"first"
+
+
+def test_writers_of_one_name_at_once_leave_one_whole_file(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path)
+    contents = [bytes([number]) * 200_000 for number in range(8)]
+    writers = [threading.Thread(target=store.write_atomic, args=(Path("results/one.dcm"), content)) for content in contents]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert (tmp_path / "results/one.dcm").read_bytes() in contents
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_the_digest_is_of_the_data_set_without_what_stands_before_it(tmp_path: Path) -> None:
+    file = ObjectStore(tmp_path).incoming(b"preamble")
+    file.write(b"data ")
+    file.write(memoryview(b"set"))
+    assert file.digest == hashlib.sha256(b"data set").hexdigest()
+    assert file.size_bytes == len(b"data set")
+    with file.content() as content:
+        assert content.read() == b"data set"
+    file.discard()
+
+
+def test_a_discarded_file_leaves_nothing_and_may_be_discarded_again(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path)
+    file = store.incoming()
+    file.write(b"half an obj")
+    file.discard()
+    file.discard()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("hostile", ["../outside.dcm", "received/../../outside.dcm", "/etc/passwd"])
+def test_a_path_that_leads_out_of_the_store_is_an_error(tmp_path: Path, hostile: str) -> None:
+    store = ObjectStore(tmp_path / "store")
+    with pytest.raises(ValueError, match="not a path inside the object store"):
+        store.write_atomic(Path(hostile), b"content")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+@pytest.mark.parametrize("uid", ["1.2.3", "../../etc/cron.d/x", "1.2/3", "a\x00b", "1" * 5000])
+def test_the_place_of_a_received_file_is_ours_whatever_the_uid(uid: str) -> None:
+    path = received_path(sop_instance_uid=uid, digest="0" * 64)
+    assert path.parts[0] == "received"
+    assert set(path.name.removesuffix(".dcm")) <= set("0123456789abcdef-")
+    assert len(path.name) < 255
+
+
+def test_two_versions_of_an_instance_have_two_places() -> None:
+    first, second = (received_path(sop_instance_uid="1.2.3", digest=digit * 64) for digit in "ab")
+    assert first != second
+    assert first.parent == second.parent
+
+
+def test_a_quarantined_file_is_out_of_the_way_and_kept(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path)
+    source = store.write_atomic(Path("received/ab/odd.dcm"), b"odd")
+    moved = store.quarantine(source)
+    assert moved.parts[0] == "quarantine"
+    assert store.absolute(moved).read_bytes() == b"odd"
+    assert list(store.received_files()) == []
+
+
+def test_temporary_files_of_a_dead_process_are_removed_and_those_of_a_living_one_stay(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path)
+    alive = store.incoming()
+    dies = "import os, sys, pathlib; from dicom_node.object_store import ObjectStore; "
+    dies += "f = ObjectStore(pathlib.Path(sys.argv[1])).incoming(); f.write(b'half'); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", dies, str(tmp_path)], check=False, cwd=Path(__file__).parents[2])
+    assert len(list((tmp_path / "incoming").iterdir())) == 2
+    assert store.remove_abandoned() == 1
+    alive.write(b"still good")
+    alive.keep(Path("received/ab/good.dcm"))
+    assert (tmp_path / "received/ab/good.dcm").read_bytes() == b"still good"
+
+
+def test_free_space_is_what_the_file_system_says(tmp_path: Path) -> None:
+    state = os.statvfs(tmp_path)
+    free = ObjectStore(tmp_path).free_bytes()
+    assert 0 < free <= state.f_blocks * state.f_frsize

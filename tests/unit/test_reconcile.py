@@ -1,0 +1,72 @@
+"""After a crash, the start-up scan makes the store and the ledger agree again."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from dicom_node.ledger import Ledger
+from dicom_node.object_store import ObjectStore
+from dicom_node.reconcile import Reconciled, reconcile
+from tests.fakes import FakeInstanceRecorder
+from tests.receiving import CALLING, INSTANCE, STUDY, ct_slice, encoded, receiving, store_once
+
+NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+
+
+def killed_before_the_row(folder: Path) -> None:
+    """Leave what a node leaves that is killed between the file and the row."""
+    with receiving(folder, recorder=FakeInstanceRecorder(failure=RuntimeError("killed here"))) as node:
+        assert store_once(node, encoded(ct_slice()))[0] == 0xA700
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+
+
+def test_a_file_without_a_row_is_recorded_from_its_own_header(tmp_path: Path, ledger: Ledger) -> None:
+    killed_before_the_row(tmp_path / "objects")
+    assert reconcile(ObjectStore(tmp_path / "objects"), ledger, now=NOW) == Reconciled(found_again=1, quarantined=0, temporary_removed=0)
+    (study,) = ledger.open_studies()
+    assert (study.study_instance_uid, study.instances, study.modalities) == (STUDY, 1, ("CT",))
+
+
+def test_who_sent_it_is_still_known(tmp_path: Path) -> None:
+    killed_before_the_row(tmp_path)
+    rows = FakeInstanceRecorder()
+    reconcile(ObjectStore(tmp_path), rows, now=NOW, urgent_calling_ae_titles=(CALLING,))
+    (instance,) = rows.instances
+    assert (instance.calling_ae_title, instance.sop_instance_uid, instance.size_bytes) == (CALLING, INSTANCE, len(encoded(ct_slice())))
+    assert rows.urgent == [True]
+
+
+def test_a_second_scan_finds_nothing(tmp_path: Path, ledger: Ledger) -> None:
+    killed_before_the_row(tmp_path / "objects")
+    store = ObjectStore(tmp_path / "objects")
+    reconcile(store, ledger, now=NOW)
+    assert reconcile(store, ledger, now=NOW) == Reconciled(found_again=0, quarantined=0, temporary_removed=0)
+
+
+def test_what_was_received_and_recorded_is_left_alone(tmp_path: Path) -> None:
+    with receiving(tmp_path) as node:
+        store_once(node, encoded(ct_slice()))
+        assert reconcile(node.store, node.recorder, now=NOW).found_again == 0
+
+
+@pytest.mark.parametrize("damage", [b"flipped", b"", b"no DICOM at all"])
+def test_a_file_that_is_not_what_its_name_says_goes_to_quarantine(tmp_path: Path, damage: bytes) -> None:
+    killed_before_the_row(tmp_path)
+    (path,) = (tmp_path / "received").rglob("*.dcm")
+    path.write_bytes(path.read_bytes()[:-7] + damage if damage == b"flipped" else damage)
+    rows = FakeInstanceRecorder()
+    assert reconcile(ObjectStore(tmp_path), rows, now=NOW) == Reconciled(found_again=0, quarantined=1, temporary_removed=0)
+    assert rows.instances == []
+    assert len(rows.quarantined) == 1
+
+
+def test_temporary_files_are_removed(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path)
+    (tmp_path / "incoming" / "left.part").write_bytes(b"half an object")
+    assert reconcile(store, FakeInstanceRecorder(), now=NOW).temporary_removed == 1
+    assert list((tmp_path / "incoming").iterdir()) == []
