@@ -24,6 +24,7 @@ demo: $(READY) ## send real studies through a node of their own and show the rep
 	$(BIN)/dicom-node demo --output demo-output
 
 serve: $(READY) ## run the node with deploy/node.yaml (or CONFIG=your.yaml)
+	@mkdir -p var/reports
 	$(BIN)/dicom-node serve --config $(or $(CONFIG),deploy/node.yaml)
 
 test: $(READY) peers ## run the tests, against real peers

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, _config, evt
+from pynetdicom import _config, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
 from dicom_node.capabilities import register_retired_sop_classes
+from dicom_node.entity import own_entity
 from dicom_node.header_peek import InstanceHeader, UnreadableHeaderError, peek
 from dicom_node.part10 import NotDicomError, preamble_and_file_meta, read_file_meta
 
@@ -123,7 +124,7 @@ def _send_batch(batch: Sequence[_Sendable], peer: _Peer, record: Callable[[Sent]
 
 
 def _associate(batch: Sequence[_Sendable], peer: _Peer) -> Association:
-    entity = AE(ae_title=peer.calling)
+    entity = own_entity(peer.calling)
     entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_S
     wanted = dict.fromkeys((file.sop_class_uid, file.transfer_syntax_uid) for file in batch)
     contexts = [build_context(sop_class, [syntax]) for sop_class, syntax in wanted]

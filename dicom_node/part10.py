@@ -5,11 +5,8 @@ from typing import BinaryIO
 
 from pydicom import Dataset
 from pydicom.filereader import read_dataset, read_preamble
-from pydicom.uid import UID
 
-# Derived from a UUID (PS3.5 B.2): nobody's registered root is borrowed.
-IMPLEMENTATION_CLASS_UID = UID("2.25.146320170533256102639525089024293905186")
-IMPLEMENTATION_VERSION_NAME = "DICOM_NODE_0_1"
+from reporting.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 _META_GROUP = 0x0002
 _META_VERSION = b"\x00\x01"

@@ -3,10 +3,8 @@
 A data set goes to a file while it arrives, so memory does not grow with the object. It is never decoded, never transcoded.
 """
 
-import logging
 import secrets
 import time
-import warnings
 from collections.abc import Callable
 from datetime import datetime
 from threading import Lock
@@ -14,17 +12,18 @@ from typing import Any, Protocol
 
 import structlog
 from pydicom import Dataset
-from pynetdicom import AE, _config, evt
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from config.schema import ReceiveSection
-from dicom_node.capabilities import TRANSFER_SYNTAXES, VERIFICATION_SOP_CLASS, storage_contexts
+from dicom_node.capabilities import supported_contexts
+from dicom_node.entity import own_entity
 from dicom_node.header_peek import is_valid_uid
 from dicom_node.object_store import ObjectStore
-from dicom_node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.quiet import keep_libraries_silent
 from dicom_node.reception import Answer, ArrivingDataSet, InstanceRecorder, Reception, Status, StoreRequest
 
 _STOP_GRACE_S = 2.0
@@ -81,6 +80,7 @@ class StorageScp:
         self._server = self._application_entity().start_server(
             (self._settings.host, self._settings.port),
             block=False,
+            contexts=supported_contexts(),
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, self._limit_silence),
                 (evt.EVT_ACSE_SENT, self._log_rejection),
@@ -89,6 +89,7 @@ class StorageScp:
                 (evt.EVT_ABORTED, self._log_association, ["association_aborted"]),
                 (evt.EVT_PDU_RECV, self._write_while_arriving),
                 (evt.EVT_CONN_CLOSE, self._discard_arriving),
+                (evt.EVT_CONN_CLOSE, _free_the_place),
                 (evt.EVT_C_STORE, self._answer_c_store),
             ],
         )
@@ -106,9 +107,7 @@ class StorageScp:
 
     def _application_entity(self) -> AE:
         settings = self._settings
-        entity = AE(ae_title=self._ae_title)
-        entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        entity = own_entity(self._ae_title)
         entity.require_called_aet = True
         if not settings.any_calling_ae_title:
             # pynetdicom takes an empty list to mean everybody; a title that nobody can know keeps everybody out.
@@ -116,8 +115,6 @@ class StorageScp:
         entity.maximum_associations = settings.maximum_associations
         entity.maximum_pdu_size = settings.maximum_pdu_bytes
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = settings.network_timeout_s
-        entity.supported_contexts = storage_contexts()
-        entity.add_supported_context(VERIFICATION_SOP_CLASS, list(TRANSFER_SYNTAXES))
         return entity
 
     def _limit_silence(self, event: evt.Event) -> None:
@@ -138,6 +135,8 @@ class StorageScp:
             )
 
     def _log_association(self, event: evt.Event, name: str) -> None:
+        if event.assoc.requestor.primitive is None:  # somebody only looked whether we listen
+            return
         _log.info(
             name,
             calling_ae_title=event.assoc.requestor.ae_title,
@@ -224,19 +223,16 @@ def _log_answer(arriving: ArrivingDataSet, answer: Answer, seconds: float) -> No
         log.info("instance_stored", study_instance_uid=study, recorded=answer.recorded, milliseconds=round(seconds * 1000, 1))
 
 
+def _free_the_place(event: evt.Event) -> None:
+    """End the wait for an A-ASSOCIATE-RQ that cannot come any more: a health check that only connects must not hold a place."""
+    if event.assoc.requestor.primitive is None:
+        queue: Any = event.assoc.dul.to_user_queue
+        queue.put(None)  # what pynetdicom reads as a time-out
+
+
 def _response(answer: Answer) -> Dataset:
     response = Dataset()
     response.Status = int(answer.status)
     if answer.status is not Status.SUCCESS:
         response.ErrorComment = answer.comment[:_LONGEST_ERROR_COMMENT]
     return response
-
-
-def keep_libraries_silent() -> None:
-    """Let pynetdicom and pydicom write nothing: they quote what a peer sent, and pynetdicom would format a record for each PDU."""
-    _config.LOG_HANDLER_LEVEL = "none"
-    for name in ("pynetdicom", "pydicom"):
-        logger = logging.getLogger(name)
-        logger.propagate = False
-        logger.setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")

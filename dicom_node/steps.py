@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from pydicom import Dataset, dcmread
@@ -26,9 +27,11 @@ from dicom_node.telemetry import SETTLED
 from dicom_node.version import producer
 from inference.analysis import SelectedInstance, decode_analysis, encode_analysis, failed_analysis
 from inference.analysis import analyse as analyse_instances
-from inference.engine import Engine
 from inference.findings import AbstentionReason, Analysis, Exclusion, ImageRef
 from reporting import ENCODERS, PreviousReport
+
+if TYPE_CHECKING:  # torch takes seconds to import; of the processes only the worker needs it
+    from inference.engine import Engine
 
 log = structlog.get_logger()
 
@@ -116,7 +119,11 @@ def _reference(instance: ReceivedInstance) -> ImageRef:
     return ImageRef(sop_class_uid=instance.sop_class_uid, sop_instance_uid=instance.sop_instance_uid)
 
 
-def analyse(node: Node, engine: Engine, item: WorkItem) -> None:
+def _image(file: SelectedFile) -> ImageRef:
+    return ImageRef(sop_class_uid=file.sop_class_uid, sop_instance_uid=file.sop_instance_uid)
+
+
+def analyse(node: Node, engine: "Engine", item: WorkItem) -> None:
     """Make the findings of a work item durable, unless an earlier attempt did so before it was stopped."""
     path = _analysis_path(item)
     if not node.store.absolute(path).exists():
@@ -132,7 +139,7 @@ def record_failed_analysis(node: Node, item: WorkItem, reason: str) -> None:
         study_instance_uid=item.study_instance_uid,
         revision=item.revision,
         route=item.route,
-        inputs=tuple(ImageRef(sop_class_uid=file.sop_class_uid, sop_instance_uid=file.sop_instance_uid) for file in selection.files),
+        inputs=tuple(map(_image, selection.files)),
         excluded=selection.excluded,
         reason=AbstentionReason.MODEL_FAILED,
         detail=f"the analysis failed: {reason}",
@@ -142,13 +149,13 @@ def record_failed_analysis(node: Node, item: WorkItem, reason: str) -> None:
     node.ledger.record_analysis(item, path=path, now=node.clock())
 
 
-def _analysis(node: Node, engine: Engine, item: WorkItem, selection: Selection) -> Analysis:
+def _analysis(node: Node, engine: "Engine", item: WorkItem, selection: Selection) -> Analysis:
     files = [(node.store.absolute(Path(file.path)), file) for file in selection.files]
     return analyse_instances(
         study_instance_uid=item.study_instance_uid,
         revision=item.revision,
         route=node.catalogue.route(item.route),
-        selected=tuple(SelectedInstance(path=path, header=read_header(path)) for path, _ in files),
+        selected=tuple(SelectedInstance(path=path, header=read_header(path), received_as=_image(file)) for path, file in files),
         excluded=selection.excluded,
         engine=engine,
         catalogue=node.catalogue,

@@ -3,11 +3,9 @@
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import pydicom.config
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, multiprocess
 from prometheus_client.core import GaugeMetricFamily
@@ -17,6 +15,7 @@ from config.schema import TelemetrySection
 from dicom_node.delivery.lane import DeliveryOutcome
 from dicom_node.ledger import Ledger
 from dicom_node.object_store import ObjectStore
+from dicom_node.quiet import keep_libraries_silent
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -36,8 +35,13 @@ DELIVERY_SECONDS = Histogram("dicom_node_delivery_seconds", "Duration of a deliv
 def configure_logging(settings: TelemetrySection, *, process: str) -> None:
     """Make structlog write one event a line to standard error, bound to the process that wrote it."""
     level = getattr(logging, settings.log_level.upper())
+
+    def add_process(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {"process": process, "pid": os.getpid(), **event}
+
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_process,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -51,16 +55,7 @@ def configure_logging(settings: TelemetrySection, *, process: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(process=process, pid=os.getpid())
-    _silence_libraries()
-
-
-def _silence_libraries() -> None:
-    """Keep pydicom from quoting values of a data set in warnings and in its log."""
-    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-    warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)\b")
-    for name in ("pydicom", "pynetdicom", "highdicom"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    keep_libraries_silent()
 
 
 class InstanceMetrics:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -15,7 +16,9 @@ from dicom_node.failures import Verdict, describe, judge
 from dicom_node.ledger import LeaseLostError, WorkItem
 from dicom_node.lifecycle import WorkItemState
 from dicom_node.telemetry import STEP_FAILURES, STEP_SECONDS
-from inference.shared_engine import SharedEngine
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from inference.shared_engine import SharedEngine
 
 log = structlog.get_logger()
 
@@ -27,7 +30,7 @@ class Worker:
     """Works on studies until it is stopped; `owner` is the name on its leases."""
 
     node: steps.Node
-    engine: SharedEngine
+    engine: "SharedEngine"
     owner: str
     stop: threading.Event
     rng: random.Random

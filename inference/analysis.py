@@ -71,14 +71,15 @@ def analyse(
     failed = False
     if questions is None:
         deque(frames, maxlen=0)
-        reading.abstain(AbstentionReason.NO_MODEL, _QUALITY_ONLY if route.quality else _NOTHING_ASKED)
+        if reading.used:
+            reading.abstain(AbstentionReason.NO_MODEL, _QUALITY_ONLY if route.quality else _NOTHING_ASKED)
     else:
         try:
             findings = ask(questions, engine, frames, reading)
         except ModelOutputError as exc:
             failed = True
             reading.abstain(AbstentionReason.MODEL_FAILED, str(exc))
-        if questions.prompt_set is None:
+        if questions.prompt_set is None and reading.used:
             reading.abstain(AbstentionReason.NO_MODEL, _NO_FINDINGS_ASKED)
     return Analysis(
         study_instance_uid=study_instance_uid,

@@ -5,10 +5,22 @@ import struct
 from collections.abc import Sequence
 
 from pydicom import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 
 # What pydicom raises when a value is converted on first access; the messages quote the value, so they are never passed on.
-UNUSABLE = (ValueError, TypeError, ArithmeticError, AttributeError, LookupError, NotImplementedError, OSError, EOFError, struct.error)
+UNUSABLE = (
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    EOFError,
+    struct.error,
+    BytesLengthException,
+)
 
 
 def _values(dataset: Dataset, keyword: str) -> Sequence[object]:

@@ -83,6 +83,21 @@ class Engine:
             for image, row in zip(images, values, strict=True)
         )
 
+    def warm_up(self) -> None:
+        """Load every model that a route uses and embed its prompts, so that the first study does not wait for it.
+
+        Raises:
+            ModelLoadError: a model cannot be loaded.
+        """
+        for route in self._catalogue.routes:
+            if route.model is None:
+                continue
+            gate = self._catalogue.manifest(route.model).gate
+            wanted = {route.prompt_set, gate.prompt_set if gate and route.expect else None} - {None}
+            self.adapter(route.model)
+            for prompt_set in wanted:
+                self.prompt_embeddings(route.model, str(prompt_set))
+
     def adapter(self, model: str) -> ModelAdapter:
         """Return the loaded model.
 

@@ -30,7 +30,9 @@ class SelectedInstance:
     @property
     def image(self) -> ImageRef:
         """The whole instance."""
-        return self.received_as or ImageRef(sop_class_uid=text(self.header, "SOPClassUID"), sop_instance_uid=text(self.header, "SOPInstanceUID"))
+        if self.received_as is not None:
+            return self.received_as
+        return ImageRef(sop_class_uid=text(self.header, "SOPClassUID"), sop_instance_uid=text(self.header, "SOPInstanceUID"))
 
     @property
     def group(self) -> str:

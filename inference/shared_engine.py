@@ -37,7 +37,8 @@ class SharedEngine(Engine):
     """An `Engine` that any number of threads may use at once; one thread of its own drives the device.
 
     What waits is put into one batch, urgent studies first, then in the order in which it came. Nothing waits for a batch
-    to fill: an idle device takes what there is.
+    to fill: an idle device takes what there is. On the CPU, where a larger batch changes the last bits of its rows, a batch
+    holds one study only: the same study gives the same numbers whatever else is in work.
     """
 
     def __init__(self, catalogue: Catalogue, *, device: Literal["auto", "cpu", "cuda"], batch_size: int, cache_folder: Path | None) -> None:
@@ -73,7 +74,9 @@ class SharedEngine(Engine):
     def _drive(self) -> None:
         while True:
             requests = [self._waiting.get()]
-            while sum(len(request.tensors) for request in requests) < self._batch_size and not self._waiting.empty():
+            while (
+                self.device != "cpu" and sum(len(request.tensors) for request in requests) < self._batch_size and not self._waiting.empty()
+            ):
                 following = self._waiting.get()
                 if following.adapter is not requests[0].adapter:
                     self._waiting.put(following)

@@ -8,6 +8,7 @@ import datetime
 import math
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,11 +16,16 @@ from pydicom.charset import convert_encodings, decode_bytes, default_encoding, p
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
+from pydicom.values import convert_SQ
 
 # What pydicom raises for values that do not fit their VR, by the fuzz tests.
-_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError, EOFError, OSError, struct.error)
+_UNREADABLE = (
+    *(ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError, EOFError, OSError, RecursionError),
+    *(struct.error, BytesLengthException, InvalidDicomError),
+)
 _UID = re.compile(r"[0-9.]{1,64}")
 _TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d(([0-5]\d|60)(\.\d{1,6})?)?)?")
 _LINE_BREAKS = str.maketrans("\r\n\t\f", "    ")
@@ -121,10 +127,21 @@ class SourceHeader:
     def items(self, keyword: str) -> tuple["SourceHeader", ...]:
         """Return the items of a sequence; none if it is absent, empty or unreadable."""
         try:
-            value = self.dataset[keyword].value if keyword in self.dataset else ()
-            return tuple(SourceHeader(dataset=item, inherited=self.encodings) for item in value if isinstance(item, Dataset))
-        except (*_UNREADABLE, RecursionError):
+            value = self._sequence(keyword)
+        except _UNREADABLE:
             return ()
+        return tuple(SourceHeader(dataset=item, inherited=self.encodings) for item in value if isinstance(item, Dataset))
+
+    def _sequence(self, keyword: str) -> Iterable[object]:
+        """Return the items of a sequence, parsed here: pydicom's own conversion warns with the values that it cannot read."""
+        tag = tag_for_keyword(keyword)
+        element = self.dataset.get_item(tag) if tag is not None else None
+        if not isinstance(element, RawDataElement):
+            return element.value or () if element is not None and element.VR == "SQ" else ()
+        if element.value is None or element.VR not in {"SQ", "UN", None}:
+            return ()
+        implicit_vr = element.is_implicit_VR or element.VR == "UN"
+        return convert_SQ(element.value, implicit_vr, element.is_little_endian, list(self.encodings))
 
     @property
     def _little_endian(self) -> bool:

@@ -127,13 +127,12 @@ VIEW: Mapping[str, Code] = {  # View Position (0018,5101) -> CID 4010
     "LL": _sct("399173006", "left lateral"),
     "RL": _sct("399198007", "right lateral"),
 }
-MODALITIES: Mapping[str, Code] = {  # CID 29 and CID 33
+MODALITIES: Mapping[str, Code] = {  # CID 29 Acquisition Modality, as far as the validators know it; TID 1602 allows no other
     value: _dcm(value, meaning)
     for value, meaning in {
         "BMD": "Bone Mineral Densitometry",
         "CR": "Computed Radiography",
         "CT": "Computed Tomography",
-        "DMS": "Dermoscopy",
         "DX": "Digital Radiography",
         "ES": "Endoscopy",
         "GM": "General Microscopy",
@@ -145,13 +144,9 @@ MODALITIES: Mapping[str, Code] = {  # CID 29 and CID 33
         "NM": "Nuclear Medicine",
         "OP": "Ophthalmic Photography",
         "OPT": "Ophthalmic Tomography",
-        "OT": "Other",
         "PT": "Positron emission tomography",
         "PX": "Panoramic X-Ray",
         "RF": "Radiofluoroscopy",
-        "RTDOSE": "RT Dose",
-        "RTIMAGE": "RT Image",
-        "SEG": "Segmentation",
         "SM": "Slide Microscopy",
         "US": "Ultrasound",
         "XA": "X-Ray Angiography",

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from highdicom.sr import (
     CodeContentItem,
     CodedConcept,
+    CompositeContentItem,
     ContainerContentItem,
     ContentItem,
     ContentSequence,
@@ -222,8 +223,6 @@ def _identification(algorithm: Algorithm) -> Iterable[ContentItem]:
 
 def _source(image: ImageRef, evidence: Evidence) -> tuple[SourceInstance, int | None]:
     source = evidence.of(image)
-    if not source.is_image:
-        raise ValueError(f"{image.sop_instance_uid} is reported on as an image, but its SOP class holds none")
     return source, source.frame_number(image)
 
 
@@ -265,6 +264,14 @@ def _number(name: Code, value: float, unit: Code, relationship: RelationshipType
 
 
 def _image(name: Code, source: SourceInstance, frame_number: int | None, relationship: RelationshipTypeValues) -> ContentItem:
+    """Return an IMAGE item, or a COMPOSITE item for a class that is not known as an image."""
+    if not source.is_image:
+        return CompositeContentItem(
+            name=_concept(name),
+            referenced_sop_class_uid=source.sop_class_uid,
+            referenced_sop_instance_uid=source.sop_instance_uid,
+            relationship_type=relationship,
+        )
     return ImageContentItem(
         name=_concept(name),
         referenced_sop_class_uid=source.sop_class_uid,

@@ -14,7 +14,6 @@ _OTHER_IMAGE_CLASSES = frozenset(
     {
         "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
         "1.2.840.10008.5.1.4.1.1.30",  # Parametric Map
-        "1.2.840.10008.5.1.4.1.1.481.2",  # RT Dose
         "1.2.840.10008.5.1.4.1.1.77.1.5.5",  # Wide Field Ophthalmic Photography Stereographic Projection
         "1.2.840.10008.5.1.4.1.1.77.1.5.6",  # Wide Field Ophthalmic Photography 3D Coordinates
     }
@@ -23,7 +22,7 @@ _OTHER_IMAGE_CLASSES = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class SourceInstance:
-    """One instance of the evidence. `frames` is 1 for an object of one frame; `is_image` is False for reports, plans and the like."""
+    """One instance of the evidence. `frames` is 1 for an object of one frame; `is_image` is False for reports, plans, private classes."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -119,14 +118,11 @@ def _instance(image: ImageRef, by_uid: dict[str, SourceHeader], study_instance_u
         sop_instance_uid=image.sop_instance_uid,
         series_instance_uid=series,
         frames=header.count("NumberOfFrames") or 1,
-        is_image=_is_image(image.sop_class_uid, header),
+        is_image=_is_image(image.sop_class_uid),
         header=header,
     )
 
 
-def _is_image(sop_class_uid: str, header: SourceHeader) -> bool:
-    """Say whether an IMAGE item may reference the class. Of a private class the header decides."""
-    name = UID(sop_class_uid).name
-    if name == sop_class_uid:
-        return header.count("Rows") > 0
-    return "Image Storage" in name or sop_class_uid in _OTHER_IMAGE_CLASSES
+def _is_image(sop_class_uid: str) -> bool:
+    """Say whether an IMAGE item may reference the class. Readers refuse a report with an IMAGE of a class that they do not know."""
+    return "Image Storage" in UID(sop_class_uid).name or sop_class_uid in _OTHER_IMAGE_CLASSES

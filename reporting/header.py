@@ -15,6 +15,7 @@ from reporting.attributes import SourceHeader
 CHARACTER_SET = "ISO_IR 192"  # UTF-8, PS3.3 table C.12-5
 _LONG_STRING = 64  # characters in VR LO, PS3.5 table 6.2-1
 _SHORT_STRING = 16  # characters in VR SH
+_REQUEST_NAMES = ("RequestedProcedureID", "RequestedProcedureDescription", "AccessionNumber")
 _UNSTATED_METHOD = "Not stated in the source header"
 
 
@@ -128,19 +129,24 @@ def _referenced_instances(header: SourceHeader, keyword: str) -> tuple[Dataset, 
 
 def _requests(header: SourceHeader, study_instance_uid: str) -> tuple[Dataset, ...]:
     """Return Referenced Request items (PS3.3 table C.17-3) for the requests that the source names."""
-    found = []
-    for item in header.items("RequestAttributesSequence"):
-        request = Dataset()
-        request.StudyInstanceUID = item.uid("StudyInstanceUID") or study_instance_uid
-        _put_items(request, "ReferencedStudySequence", _referenced_instances(item, "ReferencedStudySequence"), empty=True)
-        put(request, "AccessionNumber", item.text("AccessionNumber") or header.text("AccessionNumber"))
-        put(request, "PlacerOrderNumberImagingServiceRequest", _first(item, header, "PlacerOrderNumberImagingServiceRequest"))
-        put(request, "FillerOrderNumberImagingServiceRequest", _first(item, header, "FillerOrderNumberImagingServiceRequest"))
-        put(request, "RequestedProcedureID", item.text("RequestedProcedureID")[:_SHORT_STRING])
-        put(request, "RequestedProcedureDescription", item.text("RequestedProcedureDescription")[:_LONG_STRING])
-        _put_items(request, "RequestedProcedureCodeSequence", coded_items(item, "RequestedProcedureCodeSequence")[:1], empty=True)
-        found.append(request)
-    return tuple(found)
+    return tuple(
+        _request(item, header, study_instance_uid)
+        for item in header.items("RequestAttributesSequence")
+        if any(item.text(keyword) for keyword in _REQUEST_NAMES) or coded_items(item, "RequestedProcedureCodeSequence")
+    )
+
+
+def _request(item: SourceHeader, header: SourceHeader, study_instance_uid: str) -> Dataset:
+    request = Dataset()
+    request.StudyInstanceUID = item.uid("StudyInstanceUID") or study_instance_uid
+    _put_items(request, "ReferencedStudySequence", _referenced_instances(item, "ReferencedStudySequence"), empty=True)
+    put(request, "AccessionNumber", item.text("AccessionNumber") or header.text("AccessionNumber"))
+    put(request, "PlacerOrderNumberImagingServiceRequest", _first(item, header, "PlacerOrderNumberImagingServiceRequest"))
+    put(request, "FillerOrderNumberImagingServiceRequest", _first(item, header, "FillerOrderNumberImagingServiceRequest"))
+    put(request, "RequestedProcedureID", item.text("RequestedProcedureID")[:_SHORT_STRING])
+    put(request, "RequestedProcedureDescription", item.text("RequestedProcedureDescription")[:_LONG_STRING])
+    _put_items(request, "RequestedProcedureCodeSequence", coded_items(item, "RequestedProcedureCodeSequence")[:1], empty=True)
+    return request
 
 
 def _first(item: SourceHeader, header: SourceHeader, keyword: str) -> str:

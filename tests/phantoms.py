@@ -27,7 +27,7 @@ def chest_radiograph() -> Picture:
     picture[(np.abs(_X) < 0.1) | _ellipse(0.15, 0.25, 0.25, 0.3)] = 0.8
     picture[(_Y > 0.62) & (np.abs(_X) < 0.9)] = 0.76
     blurred = Image.fromarray((picture * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(3))
-    return np.asarray(blurred, dtype=np.float32) / 255
+    return (np.asarray(blurred) / 255).astype(np.float32)
 
 
 def head_ct() -> Picture:

@@ -2,7 +2,15 @@
 
 import typer
 
-from dicom_node.commands import analyse, check_config, demo, models, probe, processes, routes, send, status, version
+from dicom_node.commands import models, routes
+from dicom_node.commands.analyse import analyse
+from dicom_node.commands.check_config import check_config
+from dicom_node.commands.demo import demo
+from dicom_node.commands.probe import probe
+from dicom_node.commands.processes import deliver, receive, schedule, serve, work
+from dicom_node.commands.send import send
+from dicom_node.commands.status import requeue, status
+from dicom_node.commands.version import version
 
 app = typer.Typer(
     help="A DICOM node between a hospital's PACS and medical CLIP models. Nothing it says is a diagnosis.",
@@ -10,21 +18,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
 )
-for command in (
-    demo.demo,
-    processes.serve,
-    processes.receive,
-    processes.work,
-    processes.deliver,
-    processes.schedule,
-    send.send,
-    analyse.analyse,
-    status.status,
-    status.requeue,
-    check_config.check_config,
-    probe.probe,
-    version.version,
-):
+for command in (demo, serve, receive, work, deliver, schedule, send, analyse, status, requeue, check_config, probe, version):
     app.command()(command)
 app.add_typer(routes.app, name="routes", help="What goes where, and why.")
 app.add_typer(models.app, name="models", help="The installed models.")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -22,9 +22,11 @@ from dicom_node.routing import RoutableInstance, RoutedStudy, route_study
 from dicom_node.version import producer
 from inference.analysis import SelectedInstance
 from inference.analysis import analyse as analyse_instances
-from inference.engine import Engine
 from inference.findings import Analysis, Exclusion, ImageRef
 from reporting import ENCODERS
+
+if TYPE_CHECKING:
+    from inference.engine import Engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ def analyse(
 
     Example: dicom-node analyse study-folder --reports out
     """
+    from inference.engine import Engine  # noqa: PLC0415 - torch takes seconds to import; no other command needs it
+
     settings, catalogue = settings_and_catalogue(config)
     console = Console(stderr=True)
     files = files_in(paths)
@@ -90,7 +94,7 @@ def _studies(files: Iterable[Path]) -> tuple[dict[str, list[tuple[Path, Dataset]
     return studies, tuple(skipped)
 
 
-def _analysis(uid: str, routed: RoutedStudy[Path], *, settings: Settings, catalogue: Catalogue, engine: Engine) -> Analysis:
+def _analysis(uid: str, routed: RoutedStudy[Path], *, settings: Settings, catalogue: Catalogue, engine: "Engine") -> Analysis:
     return analyse_instances(
         study_instance_uid=uid,
         revision=1,

@@ -14,7 +14,7 @@ def check_config(
     path: Annotated[Path | None, typer.Argument(help="Settings file; the defaults if left out.", dir_okay=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check the settings and everything they refer to: routes, models, prompts, calibrations.
+    """Check config: name every mistake in the settings, routes, models, prompts and calibrations.
 
     Exit code 0: nothing is wrong. 1: there are mistakes; each is printed as FILE:LINE: FIELD: what is wrong; what to do.
 

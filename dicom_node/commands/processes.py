@@ -26,7 +26,7 @@ from dicom_node.reconcile import reconcile
 from dicom_node.scp import StorageScp
 from dicom_node.telemetry import InstanceMetrics, configure_logging, count_delivery, prepare_multiprocess, registry
 from dicom_node.worker import Worker
-from inference.shared_engine import SharedEngine
+from inference.adapters import ModelLoadError
 
 log = structlog.get_logger()
 
@@ -45,9 +45,14 @@ def _port_file(node: steps.Node, name: str) -> Path:
     return node.settings.node.data_folder / f"{name}.port"
 
 
+def _warm_file(node: steps.Node) -> Path:
+    """Where a worker that has loaded its models says so, with its process id."""
+    return node.settings.node.data_folder / "work.pid"
+
+
 def _readiness(node: steps.Node) -> Mapping[str, str]:
     """Ask what a study would need: the ledger, space, and somebody who answers."""
-    checks = {"ledger": "", "space": "", "receiver": ""}
+    checks = {"ledger": "", "space": "", "receiver": "", "models": ""}
     try:
         node.ledger.counts()
     except Exception as exc:  # noqa: BLE001 - whatever keeps the ledger from answering is the answer
@@ -59,6 +64,8 @@ def _readiness(node: steps.Node) -> Mapping[str, str]:
         socket.create_connection((_reachable(node.settings.receive.host), port), timeout=1).close()
     except (OSError, ValueError):
         checks["receiver"] = "nobody listens for associations"
+    if not _warm_file(node).exists() or not Path(f"/proc/{_warm_file(node).read_text()}").exists():
+        checks["models"] = "no worker has loaded them yet"
     return checks
 
 
@@ -147,6 +154,8 @@ def work(config: ConfigOption = None, supervised: SupervisedOption = False) -> N
 
     Example: CUDA_VISIBLE_DEVICES=0 dicom-node work --config /etc/dicom-node/node.yaml
     """
+    from inference.shared_engine import SharedEngine  # noqa: PLC0415 - torch takes seconds to import; only this process needs it
+
     with _process("work", config, supervised=supervised) as (node, stop):
         engine = SharedEngine(
             node.catalogue,
@@ -154,7 +163,13 @@ def work(config: ConfigOption = None, supervised: SupervisedOption = False) -> N
             batch_size=node.settings.work.batch_size,
             cache_folder=node.settings.node.data_folder / "prompt-cache",
         )
-        log.info("engine_ready", device=engine.device)
+        try:
+            engine.warm_up()
+        except ModelLoadError as exc:  # other models may do: studies of this one end in a report that says so
+            log.error("models_not_loaded", reason=str(exc))  # noqa: TRY400 - the message is meant for the operator
+        else:
+            log.info("engine_ready", device=engine.device)
+            _warm_file(node).write_text(str(os.getpid()))
         owner = supervisor.owner_name(os.getpid())
         Worker(node=node, engine=engine, owner=owner, stop=stop, rng=random.Random()).run()  # noqa: S311 - jitter, no secret
 
@@ -206,8 +221,8 @@ def serve(config: ConfigOption = None) -> None:
     try:
         with supervisor.only_supervisor(settings.node.data_folder):
             log.info("leases_released", count=supervisor.release_leases_of_the_dead(node.ledger, utc_now()))
-            for name in ("receive", "health"):
-                _port_file(node, name).unlink(missing_ok=True)
+            for stale in (_port_file(node, "receive"), _port_file(node, "health"), _warm_file(node)):
+                stale.unlink(missing_ok=True)
             prepare_multiprocess(settings.node.data_folder / "metrics")
             commands = {name: supervisor.own_command(name, config) for name in PROCESSES}
             running = supervisor.Supervisor(commands=commands, ledger=node.ledger, stop=stop)

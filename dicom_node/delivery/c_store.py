@@ -11,12 +11,13 @@ from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ImplicitVRLittleEndian
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
 from config.schema import CStoreDestination
 from dicom_node.delivery import Receipt
+from dicom_node.entity import own_entity
 from dicom_node.failures import (
     AssociationAbortedError,
     AssociationRejectedError,
@@ -73,7 +74,7 @@ class CStoreChannel:
     def __init__(self, destination: CStoreDestination, *, calling_ae_title: str, clock: Callable[[], datetime]) -> None:
         self._destination = destination
         self._clock = clock
-        self._entity = AE(ae_title=calling_ae_title)
+        self._entity = own_entity(calling_ae_title)
         self._entity.connection_timeout = destination.timeout_s
         self._entity.acse_timeout = destination.timeout_s
         self._entity.dimse_timeout = destination.timeout_s

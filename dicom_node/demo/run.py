@@ -74,6 +74,8 @@ def run_demo(folder: Path, progress: DemoProgress) -> tuple[DemoRow, ...]:
         data = settings.node.data_folder
         with _running_node(settings_file, data, folder / "node.log"):
             sent = _send(int((data / "receive.port").read_text()), progress.sending)
+            if not any(answer.status == SUCCESS for answer in sent.values()):
+                raise DemoError(f"the node took none of {len(sent)} instances; its log is {folder / 'node.log'}")
             ledger = Ledger(f"sqlite:///{data / 'ledger.sqlite'}")
             try:
                 studies = _wait_for_reports(ledger, folder / "node.log", progress.reporting)

@@ -169,9 +169,6 @@ class Overview(Rows):
         """Return the number of studies, work items and deliveries in each state: the queue depths."""
         with self._read() as connection:
             return {
-                table.name: {
-                    state: number
-                    for state, number in connection.execute(select(table.c.state, func.count()).group_by(table.c.state)).tuples()
-                }
+                table.name: dict(connection.execute(select(table.c.state, func.count()).group_by(table.c.state)).tuples().all())
                 for table in (studies, work_items, deliveries)
             }

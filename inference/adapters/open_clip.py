@@ -151,4 +151,5 @@ def _as_8_bit(frame: "Frame") -> Image.Image:
     pixels = frame.pixels
     if pixels.dtype != np.float32 or pixels.size == 0 or not (pixels.min() >= 0 and pixels.max() <= 1):
         raise ValueError(f"pixels of {frame.ref.sop_instance_uid} are not float32 display values in [0, 1]")
-    return Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
+    levels = pixels * np.float32(255)
+    return Image.fromarray(np.rint(levels, out=levels).astype(np.uint8))

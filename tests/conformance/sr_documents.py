@@ -191,8 +191,10 @@ MULTI_FRAME_IMAGE = ImageRef(sop_class_uid=MULTI_FRAME, sop_instance_uid="1.2.27
 MULTI_FRAME_POSITIVE = analysis(
     inputs=(replace(MULTI_FRAME_IMAGE, frame_number=None),),
     findings=(finding(presence=Presence.PRESENT, score=0.9, image=MULTI_FRAME_IMAGE),),
-    quality=(verdict(MULTI_FRAME_IMAGE), verdict(replace(MULTI_FRAME_IMAGE, frame_number=8))),
+    quality=(verdict(replace(MULTI_FRAME_IMAGE, frame_number=8)),),
 )
+PRIVATE_IMAGE = ImageRef(sop_class_uid="1.2.276.0.7230010.3.9.1", sop_instance_uid="1.2.276.0.7230010.3.1.4.7")
+PRIVATE_CLASS = analysis(inputs=(PRIVATE_IMAGE,), findings=(finding(presence=Presence.PRESENT, score=0.9, image=PRIVATE_IMAGE),))
 KINDS: Mapping[str, Analysis] = {
     "positive": POSITIVE,
     "nothing found": NOTHING_FOUND,
@@ -202,6 +204,7 @@ KINDS: Mapping[str, Analysis] = {
     "not attempted": NOT_ATTEMPTED,
     "quality only": QUALITY_ONLY,
     "multi-frame": MULTI_FRAME_POSITIVE,
+    "private class": PRIVATE_CLASS,
 }
 
 

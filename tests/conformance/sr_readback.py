@@ -79,7 +79,7 @@ def _reference_problems(document: Dataset) -> Iterator[str]:
         for series in study.ReferencedSeriesSequence
         for instance in series.ReferencedSOPSequence
     }
-    used = {item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in walk(document) if item.ValueType == "IMAGE"}
+    used = {item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in walk(document) if item.ValueType in {"IMAGE", "COMPOSITE"}}
     for uid in used - evidence:
         yield f"{uid} is referenced but no evidence"
 

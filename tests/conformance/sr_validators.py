@@ -18,11 +18,15 @@ _DCIODVFY_ALLOWED = (
     r"ContributingEquipmentSequence.*DeviceUID.*not present in standard DICOM IOD",
     # True of the source: it has no such value, and none is made up.
     r"^Warning - .*Missing attribute or value that would be needed to build DICOMDIR$",
-    r"^Warning - </PatientName\(0010,0010\)\[1\]> - .* - Retired Person Name form$",
+    r"^Warning - </(PatientName\(0010,0010\)|ReferringPhysicianName\(0008,0090\))\[1\]> - .* - Retired Person Name form$",
+    # The site's own coding scheme, in codes that were copied from the source.
+    r"^Warning - </(ProcedureCodeSequence|ReferencedRequestSequence).*CodingSchemeDesignator.* - Unrecognized defined term",
 )
 _PIXELMED_ALLOWED = (
     # The rows for qualitative evaluations came into TID 1501 after this tool's tables.
     r'^Warning: .*\(125007,DCM,"Measurement Group"\)/CODE .*: Content Item not in template$',
+    # An instance of a private class cannot be an IMAGE.
+    r'^Warning: .*\(125007,DCM,"Measurement Group"\)/(NUM .*/)?COMPOSITE \(121112.*: Content Item not in template$',
 )
 _DSRDUMP_ALLOWED = (r"VR checker does not support this Specific Character Set",)
 

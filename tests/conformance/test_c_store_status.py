@@ -246,6 +246,13 @@ def test_one_association_too_many_is_rejected_as_transient(tmp_path: Path) -> No
         assert second.acceptor.primitive.reason_str == "Local limit exceeded"
 
 
+def test_health_checks_that_only_connect_hold_no_place(tmp_path: Path) -> None:
+    with receiving(tmp_path, maximum_associations=2) as node:
+        for _ in range(30):
+            socket.create_connection(("127.0.0.1", node.port)).close()
+        wait_until(lambda: store_once(node, encoded(ct_slice()))[0] == 0x0000)
+
+
 def test_an_association_aborted_in_the_middle_of_an_object_leaves_no_file(tmp_path: Path) -> None:
     with receiving(tmp_path, maximum_pdu_bytes=4096) as node:
         with association(node) as opened:

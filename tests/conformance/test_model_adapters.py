@@ -69,7 +69,7 @@ def test_the_reference_outputs_of_a_plain_open_clip_model_are_reproduced(tmp_pat
     golden = json.loads((folder / "golden.json").read_text())
     expected = np.load(folder / "expected.npz")
     adapter = OpenClipAdapter(golden_manifest(golden, folder, tmp_path), tmp_path, "cpu")
-    frames = [as_frame(np.asarray(Image.open(folder / image["file"]), dtype=np.float32) / 255) for image in golden["inputs"]["images"]]
+    frames = [as_frame((np.asarray(Image.open(folder / image["file"])) / 255).astype(np.float32)) for image in golden["inputs"]["images"]]
 
     batch = torch.stack([adapter.preprocess(frame) for frame in frames])
     np.testing.assert_allclose(batch.numpy(), expected["preprocessed"], rtol=0, atol=golden["tolerance"]["preprocessed_max_abs"])

@@ -89,7 +89,9 @@ class RunningNode:
         return [item.state for row in self.studies() if study in {None, row.study_instance_uid} for item in row.work_items]
 
     def wait_for_states(self, states, *, timeout_s=90):
-        eventually(lambda: self.states() == states, f"work items are {states}; they are {self.states()}\n{self.log[-3000:]}", timeout_s=timeout_s)
+        eventually(
+            lambda: self.states() == states, f"work items are {states}; they are {self.states()}\n{self.log[-3000:]}", timeout_s=timeout_s
+        )
 
 
 @contextmanager
@@ -105,7 +107,8 @@ def running_node(folder, *, destinations=(), routes=None, **sections):
         "deliver": {"retry_s": 0.2, "maximum_retry_s": 1},
         "telemetry": {"port": 0},
         "destinations": [
-            {"name": name, "kind": "c-store", "host": "127.0.0.1", "port": port, "ae_title": ae_title} for name, port, ae_title in destinations
+            {"name": name, "kind": "c-store", "host": "127.0.0.1", "port": port, "ae_title": ae_title}
+            for name, port, ae_title in destinations
         ],
     }
     for section, values in sections.items():

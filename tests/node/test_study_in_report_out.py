@@ -2,15 +2,12 @@
 
 import os
 import signal
-from io import BytesIO
-from pathlib import Path
 
 import psutil
 import pytest
 from pydicom import dcmread
 
 from dicom_node.demo.archive import Archive
-from dicom_node.ledger import Ledger
 from tests.builders import CANARIES, ct_slice, radiograph, radiograph_file, uid, write_file
 from tests.node.running import run, running_node
 from tests.waiting import eventually

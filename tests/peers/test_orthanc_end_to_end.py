@@ -1,7 +1,6 @@
 """Orthanc as the PACS: routes a study to the node and gets the Structured Report back."""
 
 import socket
-from pathlib import Path
 
 from tests.builders import radiograph_file, uid
 from tests.node.running import running_node

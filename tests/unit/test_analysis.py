@@ -192,7 +192,7 @@ def test_slices_are_gated_together(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_a_series_gets_one_finding_a_label_at_its_key_slice(desk: Desk, tmp_path: Path) -> None:
-    route = HEAD.model_copy(update={"prompt_set": PAIRS})
+    route = RouteRule(name="ct", model="anatomy-tiny", prompt_set=PAIRS, quality=False)
     slices = [
         write_instance(tmp_path, np.roll(head_ct(), shift, axis=0), number=number, modality="CT", body_part="HEAD")
         for number, shift in enumerate((0, 3, -3, 6), start=1)

@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from config import Catalogue, load
@@ -69,7 +71,8 @@ def test_frames_may_come_one_at_a_time(engine: Engine) -> None:
 
 def test_pixels_outside_the_display_range_are_refused(engine: Engine) -> None:
     good = as_frame(chest_radiograph())
-    for pixels in (good.pixels * 2, good.pixels - 1, good.pixels.astype(np.float64), np.full_like(good.pixels, np.nan)):
+    wrong_type: NDArray[Any] = good.pixels.astype(np.float64)
+    for pixels in (good.pixels * 2, good.pixels - 1, wrong_type, np.full_like(good.pixels, np.nan)):
         with pytest.raises(ValueError, match="display values"):
             engine.scores(MODEL, ANATOMY, [replace(good, pixels=pixels)])
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from dicom_node.commands import app
@@ -12,7 +13,7 @@ from tests.receiving import CALLED, CALLING, ct_slice, receiving, write_file
 
 def test_the_command_ends_with_0_if_everything_was_accepted_and_says_so(tmp_path: Path) -> None:
     write_file(tmp_path / "slice.dcm", ct_slice())
-    with receiving(tmp_path / "node") as node:
+    with capture_logs(), receiving(tmp_path / "node") as node:
         to = f"127.0.0.1:{node.port}"
         done = CliRunner().invoke(
             app, ["send", str(tmp_path / "slice.dcm"), "--to", to, "--called", CALLED, "--calling", CALLING, "--json"]
