@@ -53,7 +53,6 @@ def configure_logging(settings: TelemetrySection, *, process: str) -> None:
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
     )
     keep_libraries_silent()
 

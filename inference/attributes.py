@@ -1,12 +1,15 @@
 """Single attributes out of headers that may be wrong: a value, or None if it is absent, empty or not what its VR promises."""
 
 import math
+import re
 import struct
 from collections.abc import Sequence
 
 from pydicom import Dataset
 from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
+
+_UID = re.compile(r"[0-9.]{1,64}")
 
 # What pydicom raises when a value is converted on first access; the messages quote the value, so they are never passed on.
 UNUSABLE = (
@@ -52,6 +55,13 @@ def text(dataset: Dataset, keyword: str) -> str:
     """The first value as text without padding, in capitals; empty if there is none. For code strings (VR CS)."""
     found = _values(dataset, keyword)
     return str(found[0]).strip().upper() if found else ""
+
+
+def uid(dataset: Dataset, keyword: str) -> str:
+    """The first value if it is digits and dots as a UID must be (PS3.5 9.1), so that no other text gets where UIDs go; else empty."""
+    found = _values(dataset, keyword)
+    value = str(found[0]).strip(" \0") if found else ""
+    return value if _UID.fullmatch(value) else ""
 
 
 def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
 
-from inference.attributes import functional_group, number, numbers, text
+from inference.attributes import functional_group, number, numbers, text, uid
 from inference.findings import ImageRef
 from inference.pixel_data import FAULTS, PixelData, PixelDataError, frame_count, open_pixel_data, refuse_inflation
 from inference.values import Rendering, colour, grey, palette
@@ -78,8 +79,8 @@ def _frame(pixel_data: PixelData, frame_number: int) -> Frame:
         values=rendering.values,
         spacing_mm=_spacing_mm(header, frame_number - 1),
         ref=ImageRef(
-            sop_class_uid=str(header.get("SOPClassUID", "")),
-            sop_instance_uid=str(header.get("SOPInstanceUID", "")),
+            sop_class_uid=uid(header, "SOPClassUID"),
+            sop_instance_uid=uid(header, "SOPInstanceUID"),
             frame_number=frame_number,
         ),
         modality=text(header, "Modality"),
@@ -116,6 +117,5 @@ def _spacing_mm(header: Dataset, frame_index: int) -> tuple[float, float] | None
 
 
 def _subject(header: Dataset) -> str:
-    meta = getattr(header, "file_meta", None) or Dataset()
-    transfer_syntax = meta.get("TransferSyntaxUID")
-    return f"SOP Instance {header.get('SOPInstanceUID') or 'unknown'} ({transfer_syntax.name if transfer_syntax else 'no transfer syntax'})"
+    transfer_syntax = UID(uid(getattr(header, "file_meta", Dataset()), "TransferSyntaxUID"))
+    return f"SOP Instance {uid(header, 'SOPInstanceUID') or 'unknown'} ({transfer_syntax.name or 'no transfer syntax'})"

@@ -19,7 +19,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from inference.attributes import UNUSABLE, number, text
+from inference.attributes import UNUSABLE, number, text, uid
 from inference.codestreams import pixels_claimed
 
 _JPEG = ("pillow", "gdcm")
@@ -162,7 +162,7 @@ def open_pixel_data(file: BinaryIO, header: Dataset, *, maximum_megapixels: floa
         PixelDataError: there is none, the transfer syntax is not supported, or the header claims more than the file holds or
             `maximum_megapixels` (millions of pixels in one frame) allow.
     """
-    transfer_syntax = UID(text(header.file_meta, "TransferSyntaxUID"))
+    transfer_syntax = UID(uid(header.file_meta, "TransferSyntaxUID"))
     if transfer_syntax not in NATIVE and transfer_syntax not in DECODING_PLUGINS:
         raise PixelDataError("this transfer syntax is not supported; have the sender use Explicit VR Little Endian")
     if transfer_syntax == DeflatedExplicitVRLittleEndian:

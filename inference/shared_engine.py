@@ -84,9 +84,15 @@ class SharedEngine(Engine):
                 requests.append(following)
             self._answer(requests)
 
+    def _run(self, adapter: ModelAdapter, batch: torch.Tensor) -> NDArray[np.float32]:
+        return super()._encode(adapter, batch)
+
+    def _has_room_beside(self, requests: list[_Request]) -> bool:
+        return self.device != "cpu" and sum(len(request.tensors) for request in requests) < self._batch_size
+
     def _answer(self, requests: list[_Request]) -> None:
         try:
-            vectors = super()._encode(requests[0].adapter, torch.cat([request.tensors for request in requests]))
+            vectors = self._run(requests[0].adapter, torch.cat([request.tensors for request in requests]))
         except Exception as exc:  # noqa: BLE001 - whoever asked gets to see it; the device thread goes on
             if len(requests) > 1:  # one study's fault is not its neighbours'
                 for request in requests:

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from pydicom.charset import convert_encodings, decode_bytes, default_encoding, python_encoding
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
@@ -134,11 +134,10 @@ class SourceHeader:
 
     def _sequence(self, keyword: str) -> Iterable[object]:
         """Return the items of a sequence, parsed here: pydicom's own conversion warns with the values that it cannot read."""
-        tag = tag_for_keyword(keyword)
-        element = self.dataset.get_item(tag) if tag is not None else None
+        element = self._element(keyword)
         if not isinstance(element, RawDataElement):
             return element.value or () if element is not None and element.VR == "SQ" else ()
-        if element.value is None or element.VR not in {"SQ", "UN", None}:
+        if element.value is None or (element.VR or "SQ") not in {"SQ", "UN"}:
             return ()
         implicit_vr = element.is_implicit_VR or element.VR == "UN"
         return convert_SQ(element.value, implicit_vr, element.is_little_endian, list(self.encodings))
@@ -147,11 +146,14 @@ class SourceHeader:
     def _little_endian(self) -> bool:
         return self.dataset.original_encoding[1] is not False
 
+    def _element(self, keyword: str) -> DataElement | RawDataElement | None:
+        tag = tag_for_keyword(keyword)
+        return None if tag is None else self.dataset.get_item(tag)
+
     def _raw(self, keyword: str) -> object:
         """Return the value as it lies in the data set, unconverted where pydicom has not converted it yet; None if empty."""
-        tag = tag_for_keyword(keyword)
         try:
-            element = self.dataset.get_item(tag) if tag is not None else None
+            element = self._element(keyword)
             value = element.value if element is not None else None
         except _UNREADABLE:
             return None

@@ -2,6 +2,7 @@
 
 import typer
 
+from config.schema import TelemetrySection
 from dicom_node.commands import models, routes
 from dicom_node.commands.analyse import analyse
 from dicom_node.commands.check_config import check_config
@@ -11,6 +12,7 @@ from dicom_node.commands.processes import deliver, receive, schedule, serve, wor
 from dicom_node.commands.send import send
 from dicom_node.commands.status import requeue, status
 from dicom_node.commands.version import version
+from dicom_node.telemetry import configure_logging
 
 app = typer.Typer(
     help="A DICOM node between a hospital's PACS and medical CLIP models. Nothing it says is a diagnosis.",
@@ -25,5 +27,6 @@ app.add_typer(models.app, name="models", help="The installed models.")
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. Commands say what they say themselves; only warnings are logged unless a process says otherwise."""
+    configure_logging(TelemetrySection(log_format="console", log_level="warning"), process="dicom-node")
     app()

@@ -34,7 +34,7 @@ def luminance(frame: Frame, *, longest_side: int) -> Floats:
 def thumbnail(frame: Frame) -> Floats:
     """The brightness of a radiograph on at most 128 x 128 pixels, the scale on which the thresholds were measured, inside the collimation.
 
-    What the collimator kept from exposure is white where no shutter hides it: outer rows and columns that are white throughout are left out.
+    What the collimator kept from exposure is white where no shutter hides it: outer rows and columns that are all white are left out.
     """
     brightness = luminance(frame, longest_side=_THUMBNAIL_PIXELS)
     white = brightness >= _WHITE

@@ -9,5 +9,5 @@ ROOT = Path(__file__).parents[2]
 
 def test_imports_go_one_way():
     linter = Path(sys.executable).with_name("lint-imports")
-    done = subprocess.run([linter], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([linter], check=False, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

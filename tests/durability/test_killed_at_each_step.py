@@ -19,9 +19,8 @@ from tests.waiting import eventually
 
 NODE = Path(__file__).with_name("one_process_node.py")
 ROOT = Path(__file__).parents[2]
-ROUTES = {
-    "routes": [{"name": "quality-only", "when": [{"attribute": "Modality", "equals": "DX"}]}, {"name": "rest", "no_analysis": "no route"}]
-}
+QUALITY_ONLY = {"name": "quality-only", "when": [{"attribute": "Modality", "equals": "DX"}]}
+ROUTES = {"routes": [QUALITY_ONLY, {"name": "rest", "no_analysis": "no route"}]}
 
 
 @pytest.fixture

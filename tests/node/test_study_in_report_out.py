@@ -26,7 +26,7 @@ def node(tmp_path_factory, archive):
 
 
 def reports(archive, study):
-    return [report for report in map(lambda one: dcmread(one.path), archive.received()) if report.StudyInstanceUID == study]
+    return [report for report in (dcmread(one.path) for one in archive.received()) if report.StudyInstanceUID == study]
 
 
 def report_on(archive, study, number=1):

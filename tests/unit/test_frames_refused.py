@@ -134,6 +134,15 @@ def test_bytes_that_are_no_dicom_file(tmp_path, content):
     assert refusal(tmp_path / "x.dcm")
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_name_where_the_uid_belongs_is_not_repeated(tmp_path):
+    header = radiograph(PixelData=None)
+    path = write_file(tmp_path / "dx.dcm", header)
+    name = b"CANARY^PHI".ljust(len(header.SOPInstanceUID), b"A")
+    path.write_bytes(path.read_bytes().replace(header.SOPInstanceUID.encode(), name))
+    assert "SOP Instance unknown" in refusal(path)
+
+
 def test_a_file_that_is_not_there(tmp_path):
     assert "cannot be read (FileNotFoundError)" in refusal(tmp_path / "CANARY.dcm")
 

@@ -137,3 +137,10 @@ def test_a_mammogram_is_judged_by_its_deviation_index_only():
 def test_text_is_a_fault_only_where_the_header_does_not_admit_it(modality, annotation, expected):
     attributes = {} if annotation is None else {"BurnedInAnnotation": annotation}
     assert grade("burnt-in-text", with_text(chest_radiograph(), 16), modality=modality, **attributes) is expected
+
+
+def test_white_borders_that_the_collimator_left_are_neither_inverted_nor_clipped():
+    pixels = chest_radiograph()
+    pixels[:, :12] = pixels[:, -12:] = pixels[:10] = 1
+    assert grade("inverted", pixels) is QualityGrade.DIAGNOSTIC
+    assert grade("clipped", pixels) is QualityGrade.DIAGNOSTIC

@@ -1,0 +1,78 @@
+"""One engine for several threads: the same numbers, and a neighbour's fault stays the neighbour's."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from config import load
+from inference.adapters import ModelOutputError
+from inference.engine import Engine
+from inference.shared_engine import SharedEngine
+from tests.phantoms import as_frame, chest_radiograph, head_ct
+
+MODEL = "anatomy-tiny"
+
+
+@pytest.fixture(scope="module")
+def catalogue():
+    return load(None)[1]
+
+
+@pytest.fixture(scope="module")
+def shared(catalogue):
+    return SharedEngine(catalogue, device="cpu", batch_size=4, cache_folder=None)
+
+
+def test_many_threads_get_the_numbers_that_one_gets(catalogue, shared):
+    alone = Engine(catalogue, device="cpu", batch_size=4, cache_folder=None)
+    studies = [[as_frame(chest_radiograph())], [as_frame(head_ct()), as_frame(chest_radiograph())], [as_frame(chest_radiograph())] * 5] * 4
+    with ThreadPoolExecutor(max_workers=6) as pool:
+        together = list(pool.map(lambda frames: shared.embed(MODEL, frames), studies))
+    for frames, vectors in zip(studies, together, strict=True):
+        assert np.array_equal(vectors, alone.embed(MODEL, frames))
+
+
+def test_a_study_that_the_model_cannot_answer_does_not_harm_its_neighbours(catalogue):
+    class Brittle(SharedEngine):
+        """Answers as a device that shares batches between studies would, with one study that spoils a batch."""
+
+        def _has_room_beside(self, requests):
+            return len(requests) < 4
+
+        def _run(self, adapter, batch):
+            if (batch.flatten(1).std(dim=1) < 1e-6).any():
+                raise ModelOutputError("spoilt")
+            return super()._run(adapter, batch)
+
+    engine = Brittle(catalogue, device="cpu", batch_size=4, cache_folder=None)
+    good, bad = as_frame(chest_radiograph()), flat_frame()
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        answers = [pool.submit(engine.embed, MODEL, [frame]) for frame in (good, bad, good, bad)]
+    assert [type(answer.exception()) for answer in answers] == [type(None), ModelOutputError, type(None), ModelOutputError]
+
+
+def flat_frame():
+    return as_frame(np.full((64, 64), 0.5, dtype=np.float32))
+
+
+def test_an_urgent_study_overtakes_what_waits(catalogue):
+    order = []
+
+    class Slow(SharedEngine):
+        def _run(self, adapter, batch):
+            order.append(len(batch))
+            return super()._run(adapter, batch)
+
+    engine = Slow(catalogue, device="cpu", batch_size=8, cache_folder=None)
+    engine.warm_up()
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        for _ in range(6):
+            pool.submit(engine.embed, MODEL, [as_frame(chest_radiograph())] * 8)
+
+        def urgent():
+            with engine.priority(urgent=True):
+                engine.embed(MODEL, [as_frame(chest_radiograph())])
+
+        pool.submit(urgent)
+    assert order.index(1) < len(order) - 1
