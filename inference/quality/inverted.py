@@ -7,9 +7,9 @@ from config import Code
 from inference.findings import QualityGrade, QualityVerdict
 from inference.frames import Frame
 from inference.quality.check import RADIOGRAPHS, Limit, verdict
-from inference.quality.luminance import thumbnail
+from inference.quality.luminance import THUMBNAIL_PIXELS, luminance
 
-LIMIT = Limit(value=0.05, unit="1", source="1058 clean radiographs: false alarms 4 (0.4 %); of the same 1058 inverted 90 % found")
+LIMIT = Limit(value=0.05, unit="1", source="1058 clean radiographs: false alarms 4 (0.4 %); of the same 1058 inverted 92 % found")
 CODE = Code(value="111219", scheme="DCM", meaning="Inappropriate image processing")
 
 
@@ -18,7 +18,9 @@ class Inverted:
 
     Air beside the patient is black (PS3.3 C.7.6.3.1.2 with the usual display of X-rays). Measured: the mean of the darker upper corner (an
     eighth of each side) minus the median of the middle (half of each side). A marker or an arm in one corner does not count, as the darker
-    corner is taken. Known false alarm: a collimator's edge that fades to white over several columns, where no shutter hides it.
+    corner is taken.
+
+    Known false alarm: white margins that the collimator kept from exposure and no shutter hides, on both sides.
     """
 
     name = "inverted"
@@ -26,7 +28,7 @@ class Inverted:
     def __call__(self, frame: Frame, header: Dataset) -> QualityVerdict | None:
         if frame.modality not in RADIOGRAPHS:
             return None
-        brightness = thumbnail(frame)
+        brightness = luminance(frame, longest_side=THUMBNAIL_PIXELS)
         rows, columns = brightness.shape
         upper = brightness[: max(1, rows // 8)]
         width = max(1, columns // 8)

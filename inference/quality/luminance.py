@@ -9,7 +9,7 @@ Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 _REC_601 = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-_THUMBNAIL_PIXELS = 128
+THUMBNAIL_PIXELS = 128
 _BLACK = 0.02
 _WHITE = 0.95
 _WHITE_FRACTION = 0.9
@@ -36,7 +36,7 @@ def thumbnail(frame: Frame) -> Floats:
 
     What the collimator kept from exposure is white where no shutter hides it: outer rows and columns that are all white are left out.
     """
-    brightness = luminance(frame, longest_side=_THUMBNAIL_PIXELS)
+    brightness = luminance(frame, longest_side=THUMBNAIL_PIXELS)
     white = brightness >= _WHITE
     rows, columns = _span(white.mean(1) < _WHITE_FRACTION), _span(white.mean(0) < _WHITE_FRACTION)
     inside = brightness[rows, columns]

@@ -139,8 +139,7 @@ def test_text_is_a_fault_only_where_the_header_does_not_admit_it(modality, annot
     assert grade("burnt-in-text", with_text(chest_radiograph(), 16), modality=modality, **attributes) is expected
 
 
-def test_white_borders_that_the_collimator_left_are_neither_inverted_nor_clipped():
+def test_white_borders_that_the_collimator_left_are_not_clipped_anatomy():
     pixels = chest_radiograph()
     pixels[:, :12] = pixels[:, -12:] = pixels[:10] = 1
-    assert grade("inverted", pixels) is QualityGrade.DIAGNOSTIC
     assert grade("clipped", pixels) is QualityGrade.DIAGNOSTIC
