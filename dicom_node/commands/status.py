@@ -64,18 +64,23 @@ def what_was_found(analysis: Analysis | None) -> str:
 
 
 def _studies_table(node: Node, rows: tuple[StudyRow, ...]) -> Table:
-    table = Table(title="Studies", title_justify="left")
-    for column in ("Study Instance UID", "Modality", "Instances", "State", "Rev.", "Route", "Report", "Delivered", "What was found"):
-        table.add_column(column, justify="right" if column in {"Instances", "Rev."} else "left", overflow="fold")
+    table = Table(title="Studies", title_justify="left", show_lines=True)
+    for column in ("Study", "Report", "What was found"):
+        table.add_column(column, overflow="fold")
     for row in rows:
-        first = (row.study_instance_uid, "/".join(row.modalities), str(row.instances), row.state + (" URGENT" if row.urgent else ""))
+        urgent = ", URGENT" if row.urgent else ""
+        study = f"{row.study_instance_uid}\n{row.instances} {'/'.join(row.modalities)}, {row.state.lower()}{urgent}"
         if not row.work_items:
-            table.add_row(*first, str(row.revision), "", "", "", "")
+            table.add_row(study, "none yet", "")
         for item in row.work_items:
-            sent = ", ".join(f"{d.destination} {d.state.lower()} {d.status or ''}".strip() for d in item.deliveries)
-            table.add_row(*first, str(item.revision), item.route, item.state, sent, item.error or what_was_found(_analysis(node, item)))
-            first = ("", "", "", "")
+            table.add_row(study, _report(item), item.error or what_was_found(_analysis(node, item)))
+            study = ""
     return table
+
+
+def _report(item: WorkItemRow) -> str:
+    sent = [f"{delivery.destination}: {delivery.state.lower()} {delivery.status or ''}".strip() for delivery in item.deliveries]
+    return "\n".join([f"{item.route}, revision {item.revision}", item.state, *sent])
 
 
 def _history_table(node: Node, study: str) -> Table:
@@ -97,7 +102,7 @@ def _print_account(node: Node, rows: tuple[StudyRow, ...], console: Console) -> 
     instances: Counter[str] = Counter()
     studies: Counter[str] = Counter()
     for row in rows:
-        fate = _fate(row)
+        fate = _fate(node, row)
         instances[fate] += row.instances
         studies[fate] += 1
     for fate, number in sorted(instances.items(), key=lambda entry: -entry[1]):
@@ -108,19 +113,21 @@ def _print_account(node: Node, rows: tuple[StudyRow, ...], console: Console) -> 
     console.print(table)
 
 
-def _fate(row: StudyRow) -> str:
-    states = {item.state for item in row.work_items} - {"SUPERSEDED"}
+def _fate(node: Node, row: StudyRow) -> str:
+    """Where a study stands; of several reports the one that needs somebody most decides."""
+    newest = [item for item in row.work_items if item.state != "SUPERSEDED"]
     if row.state == "RECEIVING":
         return "still arriving"
-    if not states:
+    if not newest:
         return "settled, about to be routed"
-    if states == {"DELIVERED"}:
-        return "reported, and the report delivered"
-    if "FAILED" in states:
+    if any(item.state == "FAILED" for item in newest):
         return "waits for an operator: a report could not be made (dicom-node requeue)"
-    if any(delivery.state == "FAILED" for item in row.work_items for delivery in item.deliveries):
+    if any(delivery.state == "FAILED" for item in newest for delivery in item.deliveries):
         return "waits for an operator: a report could not be delivered (dicom-node requeue)"
-    return "in work"
+    if any(item.state != "DELIVERED" for item in newest):
+        return "in work"
+    outcomes = {analysis.outcome.value for item in newest if (analysis := _analysis(node, item)) is not None}
+    return f"reported, and the report delivered: {', '.join(sorted(outcomes))}"
 
 
 def _json(node: Node, rows: tuple[StudyRow, ...]) -> str:
@@ -128,7 +135,7 @@ def _json(node: Node, rows: tuple[StudyRow, ...]) -> str:
         built: dict[str, Any] = msgspec.to_builtins(row, enc_hook=str)
         for item, values in zip(row.work_items, built["work_items"], strict=True):
             values["found"] = what_was_found(_analysis(node, item))
-        return built | {"fate": _fate(row)}
+        return built | {"fate": _fate(node, row)}
 
     answer = {"studies": [plain(row) for row in rows], "quarantine": node.ledger.quarantine_rows(), "counts": node.ledger.counts()}
     return msgspec.json.encode(answer, enc_hook=str).decode()

@@ -15,8 +15,9 @@ LIMIT = Limit(
     value=8.5,
     unit="{strokes}/{row}",
     source=(
-        "1729 images of ten modalities not known to hold text: found in 15 (0.9 %); of 69 large ones with a line of text 14 to 28 pixels "
-        "(of 1024) high drawn in all found, 36 pixels high 86 %"
+        "Held-out: 3451 images of 65 to 160 pixels not known to hold text, found in 58 (1.7 %: radiographs 0, MR 2 %, US 5 %, CT "
+        "6 %, histology 7 %); not held-out: of 69 large images, 59 radiographs, with a line of text 14 to 28 pixels (of 1024) high all "
+        "found, 36 pixels 86 %"
     ),
 )
 CODE = Code(value="111215", scheme="DCM", meaning="Artifact(s) other than grid or detector artifact")

@@ -9,7 +9,11 @@ from inference.frames import Frame
 from inference.quality.check import RADIOGRAPHS, Limit, verdict
 from inference.quality.luminance import THUMBNAIL_PIXELS, luminance
 
-LIMIT = Limit(value=0.05, unit="1", source="1058 clean radiographs: false alarms 4 (0.4 %); of the same 1058 inverted 92 % found")
+LIMIT = Limit(
+    value=0.05,
+    unit="1",
+    source=("Held-out: 2100 clean radiographs, false alarms 21 (1.0 %); of the same 2100 inverted 93 % found"),
+)
 CODE = Code(value="111219", scheme="DCM", meaning="Inappropriate image processing")
 
 

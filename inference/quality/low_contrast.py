@@ -10,7 +10,9 @@ from inference.quality.check import RADIOGRAPHS, Limit, verdict
 from inference.quality.luminance import anatomy, thumbnail
 
 LIMIT = Limit(
-    value=0.2, unit="1", source="1058 clean radiographs: false alarms 3 (0.3 %); of 1058 with a fifth of their contrast all found"
+    value=0.2,
+    unit="1",
+    source=("Held-out: 2100 clean radiographs, false alarms 6 (0.3 %); with a fifth of their contrast 99.9 % found"),
 )
 CODE = Code(value="111219", scheme="DCM", meaning="Inappropriate image processing")
 

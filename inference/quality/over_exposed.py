@@ -11,7 +11,12 @@ from inference.quality.deviation_index import HIGHEST, MODALITIES, deviation_ind
 from inference.quality.luminance import anatomy, thumbnail
 
 LIMIT = Limit(
-    value=0.42, unit="1", source="1058 clean radiographs: false alarms 2 (0.2 %); of 1058 with brightness reduced to 40 % or 30 % all found"
+    value=0.42,
+    unit="1",
+    source=(
+        "Held-out: 2100 clean radiographs, false alarms 7 (0.3 %); with brightness reduced to 40 % or 30 % all found, lowered by "
+        "half the range 80 %"
+    ),
 )
 CODE = Code(value="111212", scheme="DCM", meaning="Over exposed")
 

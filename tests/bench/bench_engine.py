@@ -31,7 +31,7 @@ ROUNDS = 6
 ENGINE = "engine.scores, from frames"
 
 
-def main(images: int, side: int) -> None:
+def main(images: int = 64, side: int = 1024) -> None:
     _, catalogue = load(None)
     folder = catalogue.weights_path(catalogue.manifest(MODEL))
     engine = Engine(catalogue, device="auto", batch_size=BATCH, cache_folder=None)

@@ -9,13 +9,14 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from typer.testing import CliRunner
 
 from config import load
-from dicom_node.commands import check_config, routes
+from dicom_node.commands import routes
+from dicom_node.commands.check_config import check_config
 
 SHIPPED = load(None)[1].routes
 RUNNER = CliRunner()
 
 checking = typer.Typer()
-checking.command()(check_config.check_config)
+checking.command()(check_config)
 
 
 def radiograph(body_part: str = "CHEST", study: str = "1.2.3") -> Dataset:

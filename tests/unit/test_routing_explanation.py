@@ -36,7 +36,7 @@ def told(dataset: Dataset, *rules: RouteRule) -> list[tuple[str, str, list[tuple
 
 
 def test_each_condition_says_whether_it_passed_and_why() -> None:
-    first, second = told(radiograph("HAND"))
+    _, first, second = told(radiograph("HAND"))
     assert first == (
         "chest-radiograph",
         "does not match",
