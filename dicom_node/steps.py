@@ -28,6 +28,7 @@ from dicom_node.version import producer
 from inference.analysis import SelectedInstance, decode_analysis, encode_analysis, failed_analysis
 from inference.analysis import analyse as analyse_instances
 from inference.findings import AbstentionReason, Analysis, Exclusion, ImageRef
+from inference.pixel_data import refuse_inflation
 from reporting import ENCODERS, PreviousReport
 
 if TYPE_CHECKING:  # torch takes seconds to import; of the processes only the worker needs it
@@ -98,6 +99,7 @@ def select(node: Node, study: Study) -> tuple[tuple[str, Selection], ...]:
 def read_header(path: Path) -> Dataset:
     """Return the header of a Part 10 file without pixel data; what cannot be parsed is absent, down to an empty header."""
     try:
+        refuse_inflation(path)
         return dcmread(path, stop_before_pixels=True, force=True)
     except OSError:
         raise

@@ -1,9 +1,11 @@
 """Small synthetic valid studies. The patient is CANARY^PHI: a log that holds that name has leaked."""
 
+import uuid
+
 import numpy as np
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian
 
 DX = "1.2.840.10008.5.1.4.1.1.1.1.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -12,9 +14,9 @@ CANARY_ID = "CANARY-ID"
 CANARIES = ("CANARY", "19600229")
 
 
-def uid(*entropy):
-    """A valid UID: random, or the same for the same words."""
-    return str(generate_uid(prefix=None, entropy_srcs=[str(word) for word in entropy] if entropy else None))
+def uid(*words):
+    """A valid UID: a new one, or the same for the same words."""
+    return f"2.25.{(uuid.uuid5(uuid.NAMESPACE_OID, repr(words)) if words else uuid.uuid4()).int}"
 
 
 def patient_and_study(study_uid=None):

@@ -75,7 +75,7 @@ DEMO_STUDIES = (
     DemoStudy(
         folder="08-ct-chest",
         title="CT of the chest, two series",
-        shows="Two slices of one patient. The embedded model knows chest CT from one source only and takes this one for another kind: it abstains.",
+        shows="Two slices of one patient. The embedded model knows chest CT from one source only and mistakes this one: the node abstains.",
         source="TCIA COVID-19-NY-SBU",
         licence="CC BY 4.0",
     ),

@@ -94,9 +94,8 @@ class RunningNode:
         )
 
 
-@contextmanager
-def running_node(folder, *, destinations=(), routes=None, **sections):
-    """Run a node on free loopback ports; keyword arguments are sections of the settings."""
+def write_settings(folder, *, destinations=(), routes=None, **sections):
+    """Write settings for free loopback ports and return the file; keyword arguments are sections of the settings."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
         "node": {"data_folder": "node"},
@@ -118,15 +117,29 @@ def running_node(folder, *, destinations=(), routes=None, **sections):
         settings["routes_file"] = "routes.yaml"
     settings_file = folder / "node.yaml"
     settings_file.write_text(yaml.safe_dump(settings))
+    return settings_file
+
+
+def start(settings_file):
+    """Start `dicom-node serve`; its log is added to what an earlier run left."""
+    folder = settings_file.parent
     log_file = folder / "node.log"
-    with log_file.open("w") as log:
+    for port_file in (folder / "node").glob("*.port"):
+        port_file.unlink()
+    with log_file.open("a") as log:
         process = subprocess.Popen(
             [COMMAND, "serve", "--config", settings_file], stdout=log, stderr=log, env=os.environ | {"HF_HUB_OFFLINE": "1"}
         )
-    node = RunningNode(folder=folder, settings_file=settings_file, log_file=log_file, process=process)
+    return RunningNode(folder=folder, settings_file=settings_file, log_file=log_file, process=process)
+
+
+@contextmanager
+def running_node(folder, **settings):
+    """Run a node on free loopback ports, settings as in `write_settings`."""
+    node = start(write_settings(folder, **settings))
     try:
         eventually(node.is_ready, "the node is ready", timeout_s=90)
         yield node
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        node.process.send_signal(signal.SIGTERM)
+        node.process.wait(timeout=60)
