@@ -18,10 +18,11 @@ from statistics import median
 import numpy as np
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
-from config.schema import ReceiveSection
+from config.schema import ReceiveSection, TelemetrySection
 from dicom_node.ledger import Ledger
 from dicom_node.object_store import ObjectStore
 from dicom_node.scp import StorageScp
+from dicom_node.telemetry import configure_logging
 from tests.builders import ct_slice, uid, write_file
 from tests.peers.orthanc import Modality, OrthancPeer
 
@@ -86,6 +87,7 @@ def instances_per_s(port: int, files: list[Path], associations: int) -> float:
 
 
 def main(count: int = 200) -> None:
+    configure_logging(TelemetrySection(log_level="warning"), process="bench")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         files = slices(folder / "files", count)
