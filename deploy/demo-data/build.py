@@ -368,11 +368,11 @@ def histology(source: Path) -> Iterator[bytes]:
 
 
 def ultrasound_burnt_in(source: Path) -> Iterator[bytes]:
-    """A test image of an ultrasound machine, with the name of a test patient in its pixels; the header does not say so."""
+    """A test image of an ultrasound machine, with the name of a test patient in its pixels; the header denies it."""
     patient = Patient(folder="14-ultrasound-burnt-in-text", name="US-BURNT-IN", description="Ultrasound")
     made = begun(patient, UltrasoundImageStorage, "US")
     take_pixels(made, dcmread(source / "dicom/burnin/deid_us_grey.dcm"))
-    set_all(made, {"ImageType": ["ORIGINAL", "PRIMARY"], "PatientOrientation": "", "Laterality": ""})
+    set_all(made, {"ImageType": ["ORIGINAL", "PRIMARY"], "PatientOrientation": "", "Laterality": "", "BurnedInAnnotation": "NO"})
     yield written(compressed(made, RLELossless))
 
 

@@ -117,7 +117,7 @@ DEMO_STUDIES = (
     DemoStudy(
         folder="14-ultrasound-burnt-in-text",
         title="Ultrasound with a name burnt into the pixels",
-        shows="A made-up test patient's name and birth date stand in the image, and the header does not warn.",
+        shows="A made-up test patient's name and birth date stand in the image; the header says that there is no text.",
         source="deid-data",
         licence="MIT",
     ),
