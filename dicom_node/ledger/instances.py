@@ -185,11 +185,14 @@ class Instances(Rows):
         connection.execute(update(instances).where(unassigned).values(revision=revision))
 
     def unrouted_studies(self, limit: int = 16) -> tuple[Study, ...]:
-        """Return settled revisions that have no work items yet, urgent ones first, without our own results among the instances."""
+        """Return settled revisions that have no work items yet, urgent ones first, without our own results among the instances.
+
+        A study that is already being received again still gets the report on the revision before.
+        """
         with self._read() as connection:
             rows = connection.execute(
                 select(studies)
-                .where(studies.c.state == StudyState.SETTLED, studies.c.routed_revision < studies.c.revision)
+                .where(studies.c.state != StudyState.PURGED, studies.c.routed_revision < studies.c.revision)
                 .order_by(studies.c.urgent.desc(), studies.c.last_arrival)
                 .limit(limit)
             ).all()
