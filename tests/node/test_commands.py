@@ -4,11 +4,14 @@ import json
 
 import pytest
 from pydicom import dcmread
+from typer.testing import CliRunner
 
+from dicom_node.commands import app
 from dicom_node.demo.studies import DATA_FOLDER
 from tests.builders import CANARIES, radiograph_file, uid
 from tests.node.running import run
 
+RUNNER = CliRunner()
 COMMANDS = (
     *("demo", "serve", "receive", "work", "deliver", "schedule", "send", "analyse", "status", "requeue"),
     *("routes", "models", "check-config", "probe", "version"),
@@ -16,11 +19,11 @@ COMMANDS = (
 
 
 def test_help_lists_every_command_and_each_shows_an_example():
-    listed = run("--help").stdout
+    listed = RUNNER.invoke(app, ["--help"]).stdout
     assert [name for name in COMMANDS if name not in listed] == []
     for name in COMMANDS:
         if name not in {"routes", "models"}:
-            assert "Example:" in " ".join(run(name, "--help").stdout.split()), name
+            assert "Example:" in RUNNER.invoke(app, [name, "--help"]).stdout, name
 
 
 def test_version_names_the_node_and_what_its_results_depend_on():
