@@ -17,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from dicom_node.failures import describe
 from dicom_node.ledger import Ledger
 
 log = structlog.get_logger()
@@ -70,7 +71,7 @@ class _Child:
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     restart_at: float = 0.0
-    penalty_s: float = RESTART_S
+    pause_s: float = 0.0
 
     def start(self) -> None:
         self.process = subprocess.Popen(self.command)
@@ -108,14 +109,21 @@ class Supervisor:
             code = child.process.poll()
             if code is None:
                 return
-            released = self.ledger.release_leases(owner=owner_name(child.process.pid), now=datetime.now(UTC))
+            self._release_leases(child.process.pid)
             steady = time.monotonic() - child.started_at >= STEADY_S
-            child.penalty_s = RESTART_S if steady else min(child.penalty_s * 2, LONGEST_RESTART_S)
-            child.restart_at = time.monotonic() + (0 if steady else child.penalty_s / 2)
+            child.pause_s = 0.0 if steady else min(max(child.pause_s * 2, RESTART_S), LONGEST_RESTART_S)
+            child.restart_at = time.monotonic() + child.pause_s
             child.process = None
-            log.error("process_died", name=child.name, exit_code=code, leases_released=released, restart_in_s=child.penalty_s / 2)
+            log.error("process_died", name=child.name, exit_code=code, restart_in_s=child.pause_s)
         if time.monotonic() >= child.restart_at:
             child.start()
+
+    def _release_leases(self, pid: int) -> None:
+        """Free what a dead process held; if the ledger cannot be written now, its leases run out by themselves."""
+        try:
+            self.ledger.release_leases(owner=owner_name(pid), now=datetime.now(UTC))
+        except Exception as exc:  # noqa: BLE001 - the supervisor outlives whatever ails the ledger
+            log.error("leases_not_released", child_pid=pid, reason=describe(exc))  # noqa: TRY400 - a traceback may quote values
 
     def _stop_all(self) -> None:
         running = [child.process for child in self._children if child.process is not None]

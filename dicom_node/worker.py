@@ -48,8 +48,8 @@ class Worker:
         while not self.stop.is_set():
             try:
                 worked = self.work_once()
-            except Exception:
-                log.exception("work_lane_failed")
+            except Exception as exc:  # noqa: BLE001 - the worker loop goes on; the lease brings the item back
+                log.error("work_lane_failed", reason=describe(exc))  # noqa: TRY400 - a traceback may quote values
                 worked = False
             if not worked:
                 self.stop.wait(IDLE_S)
@@ -59,8 +59,8 @@ class Worker:
         while not self.stop.wait(lease_s / 3):
             try:
                 self.node.ledger.renew_leases(owner=self.owner, now=self.node.clock(), lease_s=lease_s)
-            except Exception:
-                log.exception("leases_not_renewed")
+            except Exception as exc:  # noqa: BLE001 - the next round tries again
+                log.error("leases_not_renewed", reason=describe(exc))  # noqa: TRY400 - a traceback may quote values
 
     def work_once(self) -> bool:
         """Claim one work item and do its next step; False if there was nothing to do."""
