@@ -25,9 +25,9 @@ from dicom_node.settling import why_settled
 from dicom_node.study import ReceivedInstance, Study
 from dicom_node.telemetry import SETTLED
 from dicom_node.version import producer
-from inference.analysis import SelectedInstance, decode_analysis, encode_analysis, failed_analysis
+from inference.analysis import SelectedInstance, decode_analysis, encode_analysis, unanswered
 from inference.analysis import analyse as analyse_instances
-from inference.findings import AbstentionReason, Analysis, Exclusion, ImageRef
+from inference.findings import AbstentionReason, Analysis, Exclusion, ImageRef, Outcome
 from inference.pixel_data import refuse_inflation
 from reporting import ENCODERS, PreviousReport
 
@@ -137,7 +137,8 @@ def analyse(node: Node, engine: "Engine", item: WorkItem) -> None:
 def record_failed_analysis(node: Node, item: WorkItem, reason: str) -> None:
     """Make it a finding that a work item could not be analysed: a failure must not look like a negative."""
     selection = decode_selection(item.selection)
-    failed = failed_analysis(
+    failed = unanswered(
+        outcome=Outcome.FAILED,
         study_instance_uid=item.study_instance_uid,
         revision=item.revision,
         route=item.route,

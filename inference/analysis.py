@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -18,7 +18,7 @@ from inference.selection import ChosenFrames, SelectedInstance, choose_frames
 if TYPE_CHECKING:
     from inference.engine import Engine
 
-__all__ = ["SelectedInstance", "analyse", "decode_analysis", "encode_analysis", "failed_analysis", "not_attempted"]
+__all__ = ["SelectedInstance", "analyse", "decode_analysis", "encode_analysis", "unanswered"]
 
 _QUALITY_ONLY = "no model of this node serves this kind of image; only image quality was checked"
 _NOTHING_ASKED = "no model of this node serves this kind of image, and this route checks no image quality"
@@ -48,7 +48,8 @@ def analyse(
         DeviceMemoryError, MemoryError: a batch or a frame does not fit into memory now.
     """
     if route.no_analysis or not selected:
-        return not_attempted(
+        return unanswered(
+            outcome=Outcome.NOT_ATTEMPTED,
             study_instance_uid=study_instance_uid,
             revision=revision,
             route=route.name,
@@ -96,8 +97,9 @@ def analyse(
     )
 
 
-def failed_analysis(
+def unanswered(
     *,
+    outcome: Literal[Outcome.FAILED, Outcome.NOT_ATTEMPTED],
     study_instance_uid: str,
     revision: int,
     route: str,
@@ -107,36 +109,12 @@ def failed_analysis(
     analysed_at: datetime,
     excluded: Sequence[Exclusion] = (),
 ) -> Analysis:
-    """Return an analysis that says that it failed and why. `detail` is for the report and must hold no patient data."""
+    """Return an analysis that says that there is no answer, and why. `detail` is for the report and must hold no patient data."""
     return Analysis(
         study_instance_uid=study_instance_uid,
         revision=revision,
         route=route,
-        outcome=Outcome.FAILED,
-        analysed_at=_aware(analysed_at),
-        inputs=tuple(inputs),
-        excluded=tuple(excluded),
-        abstentions=(Abstention(reason=reason, detail=detail),),
-    )
-
-
-def not_attempted(
-    *,
-    study_instance_uid: str,
-    revision: int,
-    route: str,
-    reason: AbstentionReason,
-    detail: str,
-    inputs: Sequence[ImageRef],
-    analysed_at: datetime,
-    excluded: Sequence[Exclusion] = (),
-) -> Analysis:
-    """Return an analysis that says that nothing was attempted and why. `detail` must hold no patient data."""
-    return Analysis(
-        study_instance_uid=study_instance_uid,
-        revision=revision,
-        route=route,
-        outcome=Outcome.NOT_ATTEMPTED,
+        outcome=outcome,
         analysed_at=_aware(analysed_at),
         inputs=tuple(inputs),
         excluded=tuple(excluded),

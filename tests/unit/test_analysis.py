@@ -13,7 +13,7 @@ from config import Catalogue, load
 from config.catalogue import prompt_set_digest
 from config.routes import RouteRule
 from config.schema import Calibration, LabelCalibration
-from inference.analysis import analyse, decode_analysis, encode_analysis, failed_analysis, not_attempted
+from inference.analysis import analyse, decode_analysis, encode_analysis, unanswered
 from inference.engine import Engine
 from inference.findings import (
     AbstentionReason,
@@ -285,7 +285,8 @@ def test_an_analysis_survives_its_encoding_exactly(desk: Desk, tmp_path: Path) -
 
 
 def failed() -> Analysis:
-    return failed_analysis(
+    return unanswered(
+        outcome=Outcome.FAILED,
         study_instance_uid="2.25.7",
         revision=2,
         route="chest-radiograph",
@@ -297,7 +298,8 @@ def failed() -> Analysis:
 
 
 def skipped() -> Analysis:
-    return not_attempted(
+    return unanswered(
+        outcome=Outcome.NOT_ATTEMPTED,
         study_instance_uid="2.25.7",
         revision=2,
         route="none",
@@ -311,7 +313,8 @@ def skipped() -> Analysis:
 def test_failed_and_not_attempted_say_so_and_need_a_time_zone() -> None:
     assert (failed().outcome, skipped().outcome) == (Outcome.FAILED, Outcome.NOT_ATTEMPTED)
     with pytest.raises(ValueError, match="time zone"):
-        not_attempted(
+        unanswered(
+            outcome=Outcome.NOT_ATTEMPTED,
             study_instance_uid="2.25.7",
             revision=1,
             route="none",
