@@ -14,6 +14,7 @@ from dicom_node.commands.status import what_was_found
 from dicom_node.emulator import send_files
 from dicom_node.ledger.overview import WorkItemRow
 from dicom_node.probe import ROUTE, probe_instance
+from dicom_node.readiness import port_file, reachable
 from dicom_node.steps import Node
 from inference.analysis import decode_analysis
 
@@ -52,16 +53,17 @@ def probe(
 
 def _send(node: Node, calling: str) -> str:
     receive = node.settings.receive
-    port_file = node.settings.node.data_folder / "receive.port"
-    if not port_file.exists():
+    listening = port_file(node, "receive")
+    if not listening.exists():
         stop_with("the node does not run: nobody has listened on this data folder yet")
-    host = "127.0.0.1" if receive.host in {"0.0.0.0", "::", ""} else receive.host  # noqa: S104 - compared, not bound
     study, data = probe_instance(node.clock())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.dcm"
         path.write_bytes(data)
         called = node.settings.node.ae_title
-        (sent,) = send_files([path], host=host, port=int(port_file.read_text()), called=called, calling=calling, associations=1)
+        (sent,) = send_files(
+            [path], host=reachable(receive.host), port=int(listening.read_text()), called=called, calling=calling, associations=1
+        )
     if not sent.accepted:
         answer = sent.reason if sent.status is None else f"0x{sent.status:04X}"
         stop_with(f"the node did not take the probe from calling AE title {calling}: {answer}")

@@ -4,7 +4,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from dicom_node.commands.opening import ConfigOption, open_node, settings_and_ca
 from dicom_node.delivery import utc_now
 from dicom_node.delivery.lane import run_deliver
 from dicom_node.health import HealthServer
+from dicom_node.readiness import OF_PROCESS, forget, port_file, readiness, say_warm
 from dicom_node.reconcile import reconcile
 from dicom_node.scp import StorageScp
 from dicom_node.telemetry import InstanceMetrics, configure_logging, count_delivery, prepare_multiprocess, registry
@@ -41,40 +41,8 @@ def _stop_on_signals() -> threading.Event:
     return stop
 
 
-def _port_file(node: steps.Node, name: str) -> Path:
-    return node.settings.node.data_folder / f"{name}.port"
-
-
-def _warm_file(node: steps.Node) -> Path:
-    """Where a worker that has loaded its models says so, with its process id."""
-    return node.settings.node.data_folder / "work.pid"
-
-
-def _readiness(node: steps.Node) -> Mapping[str, str]:
-    """Ask what a study would need: the ledger, space, and somebody who answers."""
-    checks = {"ledger": "", "space": "", "receiver": "", "models": ""}
-    try:
-        node.ledger.counts()
-    except Exception as exc:  # noqa: BLE001 - whatever keeps the ledger from answering is the answer
-        checks["ledger"] = f"does not answer: {type(exc).__name__}"
-    if node.store.free_bytes() < node.settings.receive.reserve_mb * 1_000_000:
-        checks["space"] = f"less than {node.settings.receive.reserve_mb} MB are free"
-    try:
-        port = int(_port_file(node, "receive").read_text())
-        socket.create_connection((_reachable(node.settings.receive.host), port), timeout=1).close()
-    except (OSError, ValueError):
-        checks["receiver"] = "nobody listens for associations"
-    if not _warm_file(node).exists() or not Path(f"/proc/{_warm_file(node).read_text()}").exists():
-        checks["models"] = "no worker has loaded them yet"
-    return checks
-
-
-def _reachable(host: str) -> str:
-    return "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - compared, not bound
-
-
 @contextlib.contextmanager
-def _health(node: steps.Node, alive: Callable[[], dict[str, bool]]) -> Iterator[None]:
+def _health(node: steps.Node, process: str, alive: Callable[[], dict[str, bool]]) -> Iterator[None]:
     """Serve /metrics, /healthz and /readyz meanwhile."""
 
     def healthy() -> Mapping[str, str]:
@@ -87,12 +55,12 @@ def _health(node: steps.Node, alive: Callable[[], dict[str, bool]]) -> Iterator[
             port=telemetry.port,
             registry=registry(node.ledger, node.store, alive),
             healthy=healthy,
-            ready=lambda: {**healthy(), **_readiness(node)},
+            ready=lambda: {**healthy(), **readiness(node, OF_PROCESS[process])},
         )
     except OSError as exc:
         stop_with(f"cannot listen on {telemetry.host}:{telemetry.port} (telemetry.port): {exc.strerror}")
     server.start()
-    _port_file(node, "health").write_text(str(server.port))
+    port_file(node, "health").write_text(str(server.port))
     log.info("health_served", host=telemetry.host, port=server.port)
     try:
         yield
@@ -109,7 +77,7 @@ def _process(name: str, config: Path | None, *, supervised: bool) -> Iterator[tu
         supervisor.die_with_parent()
     stop = _stop_on_signals()
     node = open_node(settings, catalogue)
-    with contextlib.nullcontext() if supervised else _health(node, lambda: {name: True}):
+    with contextlib.nullcontext() if supervised else _health(node, name, lambda: {name: True}):
         log.info("process_ready")
         yield node, stop
     log.info("process_stopped")
@@ -137,7 +105,7 @@ def receive(config: ConfigOption = None, supervised: SupervisedOption = False) -
             scp.start()
         except OSError as exc:
             stop_with(f"cannot listen on {settings.host}:{settings.port} (receive.port): {exc.strerror}")
-        _port_file(node, "receive").write_text(str(scp.port))
+        port_file(node, "receive").write_text(str(scp.port))
         stop.wait()
         scp.stop()
 
@@ -169,7 +137,7 @@ def work(config: ConfigOption = None, supervised: SupervisedOption = False) -> N
             log.error("models_not_loaded", reason=str(exc))  # noqa: TRY400 - the message is meant for the operator
         else:
             log.info("engine_ready", device=engine.device)
-            _warm_file(node).write_text(str(os.getpid()))
+            say_warm(node)
         owner = supervisor.owner_name(os.getpid())
         Worker(node=node, engine=engine, owner=owner, stop=stop, rng=random.Random()).run()  # noqa: S311 - jitter, no secret
 
@@ -221,12 +189,11 @@ def serve(config: ConfigOption = None) -> None:
     try:
         with supervisor.only_supervisor(settings.node.data_folder):
             log.info("leases_released", count=supervisor.release_leases_of_the_dead(node.ledger, utc_now()))
-            for stale in (_port_file(node, "receive"), _port_file(node, "health"), _warm_file(node)):
-                stale.unlink(missing_ok=True)
+            forget(node)
             prepare_multiprocess(settings.node.data_folder / "metrics")
             commands = {name: supervisor.own_command(name, config) for name in PROCESSES}
             running = supervisor.Supervisor(commands=commands, ledger=node.ledger, stop=stop)
-            with _health(node, running.alive):
+            with _health(node, "serve", running.alive):
                 running.run()
     except BlockingIOError:
         stop_with(f"another node runs on {settings.node.data_folder}; stop it, or give this one its own node.data_folder")

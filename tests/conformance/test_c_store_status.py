@@ -318,6 +318,16 @@ def test_retired_ultrasound_is_taken(tmp_path: Path) -> None:
         assert c_store(opened, encoded(data_set), sop_class_uid=sop_class)[0] == SUCCESS
 
 
+def test_a_sop_class_that_nobody_knows_gets_no_presentation_context_and_the_others_do(tmp_path: Path) -> None:
+    with receiving(tmp_path) as node:
+        entity = AE(ae_title=CALLING)
+        entity.add_requested_context("1.2.826.0.1.3680043.9.1234.1")
+        entity.add_requested_context(CTImageStorage)
+        opened = entity.associate("127.0.0.1", node.port, ae_title=CALLED)
+        assert [context.abstract_syntax for context in opened.accepted_contexts] == [CTImageStorage]
+        opened.release()
+
+
 def test_a_peer_that_offers_a_lossy_syntax_beside_a_plain_one_gets_the_plain_one(tmp_path: Path) -> None:
     with receiving(tmp_path) as node:
         entity = AE(ae_title=CALLING)
