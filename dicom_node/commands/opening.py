@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from alembic.util import CommandError
 from rich.console import Console
-from sqlalchemy.exc import SQLAlchemyError
 
 from config import Catalogue, ConfigurationError, load
 from config.schema import Settings
 from dicom_node.delivery import utc_now
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Ledger, LedgerError
 from dicom_node.object_store import ObjectStore
 from dicom_node.steps import Node
 
@@ -47,9 +45,8 @@ def open_node(settings: Settings, catalogue: Catalogue) -> Node:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = ObjectStore(folder / "objects")
         ledger = Ledger(f"sqlite:///{folder / 'ledger.sqlite'}")
-    except (SQLAlchemyError, CommandError) as exc:
-        reason = str(getattr(exc, "orig", exc))
-        stop_with(f"cannot open the ledger in {folder}: {reason}; restore it from a backup, or use the version of dicom-node that made it")
+    except LedgerError as exc:
+        stop_with(f"cannot open the ledger in {folder}: {exc}")
     except OSError as exc:
         stop_with(f"cannot use the data folder {folder}: {exc.strerror}; make it writable for this user or set node.data_folder")
     return Node(settings=settings, catalogue=catalogue, ledger=ledger, store=store, clock=utc_now)

@@ -4,11 +4,13 @@ from dicom_node.ledger.deliveries import Deliveries
 from dicom_node.ledger.instances import Instances, NewWorkItem, OpenStudy, Recorded
 from dicom_node.ledger.operator import Operator
 from dicom_node.ledger.overview import Overview
+from dicom_node.ledger.rows import LedgerError
 from dicom_node.ledger.work import LeaseLostError, NewResult, WorkItem, WorkItems
 
 __all__ = [
     "LeaseLostError",
     "Ledger",
+    "LedgerError",
     "NewResult",
     "NewWorkItem",
     "OpenStudy",

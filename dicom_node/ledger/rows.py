@@ -6,11 +6,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, Select, create_engine, event, insert
+from sqlalchemy import Connection, Engine, Select, create_engine, event, insert, inspect, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_node import migrations
 from dicom_node.ledger import tables
 
 BUSY_TIMEOUT_MS = 30_000
@@ -36,6 +36,10 @@ def _open(url: str) -> Engine:
     return engine
 
 
+class LedgerError(Exception):
+    """The ledger cannot be opened. The message says why and what to do."""
+
+
 class Rows:
     """The one owner of the ledger's rows. A write is durable when its method returns."""
 
@@ -43,20 +47,39 @@ class Rows:
         """Open the ledger at `url` (an SQLAlchemy URL) and bring its schema up to date.
 
         Raises:
-            sqlalchemy.exc.SQLAlchemyError: the database cannot be opened or migrated.
+            LedgerError: the database cannot be opened or migrated.
         """
         self._engine = _open(url)
-        self._migrate()
+        try:
+            if self._version() != migrations.HEAD:
+                self._migrate()
+        except SQLAlchemyError as exc:
+            raise LedgerError(f"{getattr(exc, 'orig', exc)}; is it readable for this user, and whole? Else restore a backup") from exc
 
     def close(self) -> None:
         self._engine.dispose()
 
+    def _version(self) -> str | None:
+        """Return the step that the schema is at, None for an empty database."""
+        with self._read() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
     def _migrate(self) -> None:
+        # Alembic takes half a second to import, and only the first start of a version needs it.
+        from alembic import command  # noqa: PLC0415
+        from alembic.config import Config  # noqa: PLC0415
+        from alembic.util import CommandError  # noqa: PLC0415
+
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
-        with self._engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        try:
+            with self._engine.begin() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except CommandError as exc:
+            raise LedgerError(f"{exc}; it was made by a newer dicom-node: use that version") from exc
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:

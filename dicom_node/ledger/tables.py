@@ -48,7 +48,13 @@ def one_of(column: str, states: type[enum.StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({names})", name=f"{column}_is_known")
 
 
-metadata = MetaData(naming_convention={"ck": "ck_%(table_name)s_%(constraint_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s"})
+metadata = MetaData(
+    naming_convention={
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
 
 studies = Table(
     "studies",

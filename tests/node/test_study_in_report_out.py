@@ -78,6 +78,16 @@ def test_a_study_that_cannot_be_read_is_reported_as_such(node, archive, tmp_path
     assert report.CompletionFlag == "PARTIAL"
 
 
+def test_an_operator_can_have_a_study_analysed_again(node, archive, tmp_path):
+    study = uid()
+    node.send(radiograph_file(tmp_path / "a.dcm", study_uid=study))
+    (old,) = report_on(archive, study)
+    done = run("requeue", study, "--again", "--why", "new prompts", "--config", node.settings_file)
+    assert done.returncode == 0, done.stderr
+    _, new = sorted(report_on(archive, study, number=2), key=lambda report: report.InstanceNumber)
+    assert (new.SeriesInstanceUID, new.InstanceNumber) == (old.SeriesInstanceUID, old.InstanceNumber + 1)
+
+
 def test_status_accounts_for_every_instance(node):
     done = run("status", "--all", "--config", node.settings_file)
     assert done.returncode == 0, done.stderr

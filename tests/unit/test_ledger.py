@@ -5,10 +5,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, text
 
 from config.schema import SettleSection
+from dicom_node import migrations
 from dicom_node.delivery import Receipt
-from dicom_node.ledger import LeaseLostError, Ledger, NewResult, NewWorkItem, Recorded
+from dicom_node.ledger import LeaseLostError, Ledger, LedgerError, NewResult, NewWorkItem, Recorded, tables
 from dicom_node.lifecycle import WorkItemState
 from dicom_node.settling import why_settled
 from dicom_node.study import ReceivedInstance
@@ -243,3 +249,24 @@ def test_a_study_that_never_gets_quiet_settles_after_the_longest_wait(ledger):
         ledger.record_instance(instance(second, at=NOON + timedelta(seconds=second)), urgent=False)
     (study,) = ledger.open_studies()
     assert why_settled(study, SettleSection(quiet_s=30, maximum_wait_s=90), NOON + timedelta(seconds=95)) == "open for 90 s"
+
+
+def test_the_newest_migration_is_the_one_that_the_ledger_expects():
+    scripts = Config()
+    scripts.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    assert ScriptDirectory.from_config(scripts).get_heads() == [migrations.HEAD]
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(tmp_path):
+    Ledger(f"sqlite:///{tmp_path / 'a.sqlite'}").close()
+    with create_engine(f"sqlite:///{tmp_path / 'a.sqlite'}").connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+
+
+def test_a_ledger_of_a_newer_version_is_refused_with_words(tmp_path):
+    url = f"sqlite:///{tmp_path / 'a.sqlite'}"
+    Ledger(url).close()
+    with create_engine(url).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(LedgerError, match="newer"):
+        Ledger(url)
