@@ -25,6 +25,7 @@ def probe_instance(now: datetime) -> tuple[str, bytes]:
     study.SeriesInstanceUID = generate_uid(prefix=None)
     study.PatientName, study.PatientID, study.PatientBirthDate, study.PatientSex = "PROBE^DICOM-NODE", "PROBE", "", ""
     study.StudyDate, study.StudyTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    study.NumberOfStudyRelatedInstances = 1  # so that nobody waits for more
     study.AccessionNumber, study.StudyID, study.ReferringPhysicianName = "", "", ""
     study.Modality, study.ConversionType, study.StationName = "OT", "SYN", STATION_NAME
     study.SeriesNumber, study.InstanceNumber, study.PatientOrientation = 1, 1, ""

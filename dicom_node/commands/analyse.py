@@ -16,6 +16,7 @@ from rich.table import Table
 from config import Catalogue
 from config.schema import Settings
 from dicom_node.commands.opening import FAILED, ConfigOption, JsonOption, settings_and_catalogue, stop_with
+from dicom_node.commands.status import in_words
 from dicom_node.delivery import utc_now
 from dicom_node.emulator import files_in
 from dicom_node.routing import RoutableInstance, RoutedStudy, route_study
@@ -127,7 +128,7 @@ def _print(analyses: Sequence[Analysis], skipped: Sequence[Skipped]) -> None:
     for column in ("Study Instance UID", "Route", "Outcome", "Findings", "Image quality", "Not answered, because"):
         table.add_column(column, overflow="fold")
     for analysis in analyses:
-        findings = [f"{finding.label} {finding.score:.0%} {finding.presence.value}" for finding in analysis.findings]
+        findings = map(in_words, analysis.findings)
         poor = sorted({verdict.sentence for verdict in analysis.quality if verdict.grade})
         quality = "; ".join(poor) or ("nothing wrong" if analysis.quality else "not checked")
         reasons = sorted({f"{abstention.reason.value}: {abstention.detail}" for abstention in analysis.abstentions})

@@ -12,7 +12,7 @@ from dicom_node.commands.opening import ConfigOption, JsonOption, existing_node,
 from dicom_node.ledger.overview import StudyRow, WorkItemRow
 from dicom_node.steps import Node
 from inference.analysis import decode_analysis
-from inference.findings import Analysis, Presence
+from inference.findings import Analysis, Finding, Presence
 
 SHOWN = 20
 
@@ -49,14 +49,21 @@ def _analysis(node: Node, item: WorkItemRow) -> Analysis | None:
     return None if item.analysis_path is None else decode_analysis(node.store.absolute(item.analysis_path).read_bytes())
 
 
+def in_words(finding: Finding) -> str:
+    """Return a finding with its number, and what kind of number that is."""
+    if finding.calibrated:
+        return f"{finding.label} {finding.presence.value.upper()} {finding.score:.0%}"
+    return f"{finding.label} score {finding.score:.2f}, not calibrated"
+
+
 def what_was_found(analysis: Analysis | None) -> str:
     """Return an analysis in one line, without patient data."""
     if analysis is None:
         return ""
     parts = [analysis.outcome.value]
-    present = [f"{finding.label} {finding.score:.0%}" for finding in analysis.findings if finding.presence is Presence.PRESENT]
-    if present:
-        parts.append("PRESENT: " + ", ".join(present))
+    parts += [in_words(finding) for finding in analysis.findings if finding.presence is Presence.PRESENT]
+    if analysis.in_shadow and analysis.findings:
+        parts.append(f"in shadow, highest: {in_words(max(analysis.findings, key=lambda finding: finding.score))}")
     if analysis.grade:
         parts.append(f"quality {analysis.grade.name.replace('_', '-').lower()}")
     parts += sorted({f"{abstention.reason.value}: {abstention.detail}" for abstention in analysis.abstentions})
