@@ -27,6 +27,7 @@ from dicom_node.quiet import keep_libraries_silent
 from dicom_node.reception import Answer, ArrivingDataSet, InstanceRecorder, Reception, Status, StoreRequest
 
 _STOP_GRACE_S = 2.0
+_LONGEST_NEGOTIATION_BYTES = 1 << 20  # an A-ASSOCIATE-RQ has no agreed length; 128 contexts with 60 syntaxes each take 200 kB
 _LONGEST_ERROR_COMMENT = 64
 _log = structlog.get_logger(__name__)
 
@@ -82,7 +83,7 @@ class StorageScp:
             block=False,
             contexts=supported_contexts(),
             evt_handlers=[
-                (evt.EVT_CONN_OPEN, self._limit_silence),
+                (evt.EVT_CONN_OPEN, self._limit_peer),
                 (evt.EVT_ACSE_SENT, self._log_rejection),
                 (evt.EVT_ACCEPTED, self._log_association, ["association_accepted"]),
                 (evt.EVT_RELEASED, self._log_association, ["association_released"]),
@@ -117,10 +118,22 @@ class StorageScp:
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = settings.network_timeout_s
         return entity
 
-    def _limit_silence(self, event: evt.Event) -> None:
-        # pynetdicom's own idle timer does not run while it waits for the rest of a PDU.
+    def _limit_peer(self, event: evt.Event) -> None:
+        """Bound how long a peer may be silent within a PDU, and how long a PDU it may announce; pynetdicom bounds neither."""
         connection: Any = event.assoc.dul.socket
         connection.socket.settimeout(self._settings.network_timeout_s)
+        longest = max(self._settings.maximum_pdu_bytes, _LONGEST_NEGOTIATION_BYTES)
+        receive = connection.recv
+
+        def receive_bounded(nr_bytes: int) -> bytearray:
+            if nr_bytes > longest:
+                _log.warning("pdu_refused", peer=event.assoc.requestor.address, announced_bytes=nr_bytes, longest_bytes=longest)
+                connection.close()
+                raise ConnectionAbortedError("a longer PDU than was agreed")
+            answer: bytearray = receive(nr_bytes)
+            return answer
+
+        connection.recv = receive_bounded
 
     def _log_rejection(self, event: evt.Event) -> None:
         primitive = getattr(event, "primitive", None)

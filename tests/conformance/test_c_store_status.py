@@ -246,6 +246,22 @@ def test_one_association_too_many_is_rejected_as_transient(tmp_path: Path) -> No
         assert second.acceptor.primitive.reason_str == "Local limit exceeded"
 
 
+@pytest.mark.parametrize("pdu_type", [b"\x01", b"\x04"])
+def test_a_pdu_that_announces_four_gigabytes_ends_the_connection_at_once(tmp_path: Path, pdu_type: bytes) -> None:
+    with receiving(tmp_path, maximum_associations=1) as node:
+        with socket.create_connection(("127.0.0.1", node.port), timeout=10) as peer:
+            peer.sendall(pdu_type + b"\x00\xff\xff\xff\xff" + bytes(1000))
+            assert hangs_up(peer)
+        wait_until(lambda: store_once(node, encoded(ct_slice()))[0] == 0x0000)
+
+
+def hangs_up(peer: socket.socket) -> bool:
+    try:
+        return peer.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
 def test_health_checks_that_only_connect_hold_no_place(tmp_path: Path) -> None:
     with receiving(tmp_path, maximum_associations=2) as node:
         for _ in range(30):
