@@ -14,6 +14,7 @@ class SelectedFile:
 
     sop_class_uid: str
     sop_instance_uid: str
+    series_instance_uid: str
     path: str
     digest: str
 

@@ -62,19 +62,22 @@ def settle(node: Node) -> int:
 
 def route(node: Node) -> int:
     """Make the work items of every settled revision that has none yet; return how many."""
-    made = 0
-    for study in node.ledger.unrouted_studies():
-        items = [
-            NewWorkItem(route=name, selection=encode_selection(selection), inputs_digest=selection.digest)
-            for name, selection in select(node, study)
-        ]
-        made += node.ledger.record_routing(study, items, now=node.clock())
-        log.info(
-            "study_routed",
-            study_instance_uid=study.study_instance_uid,
-            revision=study.revision,
-            routes=[item.route for item in items],
-        )
+    return sum(_route_one(node, study) for study in node.ledger.unrouted_studies())
+
+
+def _route_one(node: Node, study: Study) -> int:
+    """Route one study; if its files cannot be read now, it is tried again in the next round and holds up nobody else."""
+    about = {"study_instance_uid": study.study_instance_uid, "revision": study.revision}
+    try:
+        selections = select(node, study)
+    except OSError as exc:
+        log.error("study_not_routed", **about, reason=describe(exc))  # noqa: TRY400 - a traceback may quote values
+        return 0
+    items = [
+        NewWorkItem(route=name, selection=encode_selection(selection), inputs_digest=selection.digest) for name, selection in selections
+    ]
+    made = node.ledger.record_routing(study, items, now=node.clock())
+    log.info("study_routed", **about, routes=[item.route for item in items])
     return made
 
 
@@ -97,10 +100,17 @@ def select(node: Node, study: Study) -> tuple[tuple[str, Selection], ...]:
 
 
 def read_header(path: Path) -> Dataset:
-    """Return the header of a Part 10 file without pixel data; what cannot be parsed is absent, down to an empty header."""
+    """Return the header of a Part 10 file without pixel data; what cannot be parsed is absent, down to an empty header.
+
+    Raises:
+        OSError: the file is there and cannot be read now.
+    """
     try:
         refuse_inflation(path)
         return dcmread(path, stop_before_pixels=True, force=True)
+    except FileNotFoundError:
+        log.error("file_missing", file=path.name)  # noqa: TRY400 - the report will say that it was not analysed
+        return Dataset()
     except OSError:
         raise
     except Exception as exc:  # noqa: BLE001 - hostile bytes raise anything; the receiver keeps them, so routing must live with them
@@ -112,6 +122,7 @@ def _selected_file(instance: ReceivedInstance) -> SelectedFile:
     return SelectedFile(
         sop_class_uid=instance.sop_class_uid,
         sop_instance_uid=instance.sop_instance_uid,
+        series_instance_uid=instance.series_instance_uid,
         path=instance.path.as_posix(),
         digest=instance.digest,
     )
@@ -186,12 +197,14 @@ def encode(node: Node, item: WorkItem) -> None:
 def _headers(node: Node, item: WorkItem, analysis: Analysis) -> tuple[Dataset, ...]:
     wanted = {image.sop_instance_uid for image in analysis.inputs}
     files = decode_selection(item.selection).files
-    return tuple(_header_of(node.store.absolute(Path(file.path)), file) for file in files if file.sop_instance_uid in wanted)
+    return tuple(_header_of(node, item, file) for file in files if file.sop_instance_uid in wanted)
 
 
-def _header_of(path: Path, file: SelectedFile) -> Dataset:
+def _header_of(node: Node, item: WorkItem, file: SelectedFile) -> Dataset:
     """The header of a file as far as it can be read; the UIDs are those that it was received under."""
-    header = read_header(path)
+    header = read_header(node.store.absolute(Path(file.path)))
+    header.StudyInstanceUID = item.study_instance_uid
+    header.SeriesInstanceUID = file.series_instance_uid
     header.SOPClassUID = file.sop_class_uid
     header.SOPInstanceUID = file.sop_instance_uid
     return header

@@ -1,0 +1,104 @@
+"""The steps on the real ledger and store: what a lost file does, and that a step repeated finds its effect."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from config import load
+from dicom_node import steps
+from dicom_node.emulator import send_files
+from dicom_node.ledger import Ledger
+from dicom_node.lifecycle import WorkItemState
+from dicom_node.object_store import ObjectStore
+from dicom_node.scp import StorageScp
+from inference.analysis import decode_analysis
+from inference.engine import Engine
+from inference.findings import Outcome
+from tests.builders import ct_slice, uid, write_file
+from tests.node.running import CALLING
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def node(tmp_path):
+    settings, catalogue = load(None)
+    clock = iter(NOON + timedelta(minutes=minute) for minute in range(10_000))
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    store = ObjectStore(tmp_path / "objects")
+    yield steps.Node(settings=settings, catalogue=catalogue, ledger=ledger, store=store, clock=lambda: next(clock))
+    ledger.close()
+
+
+def receive(node, tmp_path, study):
+    """Have a CT slice of `study` received as over the network, and its study settled."""
+    settings = node.settings.receive.model_copy(update={"host": "127.0.0.1", "port": 0, "any_calling_ae_title": True, "reserve_mb": 0})
+    scp = StorageScp(ae_title="NODE", settings=settings, store=node.store, recorder=node.ledger, clock=node.clock)
+    scp.start()
+    try:
+        path = write_file(tmp_path / f"{study}.dcm", ct_slice(study_uid=study))
+        (sent,) = send_files([path], host="127.0.0.1", port=scp.port, called="NODE", calling=CALLING)
+        assert sent.accepted
+    finally:
+        scp.stop()
+    assert steps.settle(node) == 1
+
+
+def analyse(node, engine):
+    item = node.ledger.claim_work(owner="w", now=node.clock(), lease_s=60)
+    if item.state is WorkItemState.ANALYSED:
+        steps.encode(node, item)
+        item = node.ledger.claim_work(owner="w", now=node.clock(), lease_s=60)
+    steps.analyse(node, engine, item)
+    (row,) = node.ledger.study_rows(item.study_instance_uid)
+    return decode_analysis(node.store.absolute(row.work_items[0].analysis_path).read_bytes())
+
+
+@pytest.fixture
+def engine(node):
+    return Engine(node.catalogue, device="cpu", batch_size=4, cache_folder=None)
+
+
+def test_a_study_whose_file_was_lost_is_reported_and_holds_up_nobody(node, engine, tmp_path):
+    lost, whole = uid(), uid()
+    receive(node, tmp_path, lost)
+    for path in node.store.received_files():
+        node.store.absolute(path).unlink()
+    receive(node, tmp_path, whole)
+    assert steps.route(node) == 2
+    analyses = [analyse(node, engine) for _ in range(2)]
+    assert {analysis.study_instance_uid: analysis.outcome for analysis in analyses} == {
+        lost: Outcome.NOT_ATTEMPTED,
+        whole: Outcome.PARTIAL,
+    }
+
+
+def test_a_file_that_is_lost_after_routing_is_an_unreadable_instance(node, engine, tmp_path):
+    receive(node, tmp_path, uid())
+    assert steps.route(node) == 1
+    for path in node.store.received_files():
+        node.store.absolute(path).unlink()
+    assert analyse(node, engine).outcome is Outcome.FAILED
+
+
+def test_findings_that_an_earlier_attempt_kept_are_not_computed_again(node, engine, tmp_path):
+    receive(node, tmp_path, uid())
+    steps.route(node)
+    item = node.ledger.claim_work(owner="killed", now=node.clock(), lease_s=1)
+    path = steps._analysis_path(item)
+    node.store.write_atomic(path, b"kept by an attempt that was killed before it could record this")
+    again = node.ledger.claim_work(owner="next", now=node.clock() + timedelta(minutes=1), lease_s=60)
+    steps.analyse(node, engine, again)
+    (row,) = node.ledger.study_rows(item.study_instance_uid)
+    assert row.work_items[0].state == "ANALYSED"
+    assert node.store.absolute(row.work_items[0].analysis_path).read_bytes().startswith(b"kept by an attempt")
+
+
+def test_a_reported_analysis_becomes_a_result_for_each_destination(node, engine, tmp_path):
+    receive(node, tmp_path, uid())
+    steps.route(node)
+    analyse(node, engine)
+    item = node.ledger.claim_work(owner="w", now=node.clock(), lease_s=60)
+    steps.encode(node, item)
+    (row,) = node.ledger.study_rows(item.study_instance_uid)
+    assert (row.work_items[0].state, len(row.work_items[0].results)) == ("DELIVERED", 1), "without destinations nothing is left to do"
