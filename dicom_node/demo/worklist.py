@@ -146,10 +146,11 @@ def _analysis_notes(analysis: Analysis) -> Iterator[Note]:
     yield from (_abstention_note(abstention, analysis) for abstention in analysis.abstentions)
     yield from (Note(standing=_STANDING_OF_GRADE[verdict.grade], text=verdict.sentence) for verdict in defects(analysis.quality))
     findings = strongest(analysis.findings)
-    yield from (Note(standing=standing, text=said(finding)) for finding in findings if (standing := _finding_standing(finding)) is not None)
+    noted = [Note(standing=standing, text=said(finding)) for finding in findings if (standing := _finding_standing(finding)) is not None]
+    yield from noted
     if analysis.in_shadow and findings:
         yield Note(standing=Standing.SCORES_ONLY, text=f"Highest is {said(findings[0])}")
-    elif findings:
+    elif findings and not noted:
         yield Note(standing=Standing.NOTHING_NOTED, text=f"Highest is {said(findings[0])}")
     if not findings and not analysis.abstentions:
         yield _unanswered(analysis)
@@ -204,16 +205,17 @@ def seconds_in_words(row: DemoRow) -> str:
 
 
 def print_worklist(rows: Sequence[DemoRow], console: Console) -> None:
-    """Print the ranked worklist as a table, with the words that must stand beside it."""
+    """Print the ranked worklist as a table, with the words that must stand beside it. It fits a terminal of 80 columns."""
     table = Table(title="Reading worklist", caption=f"{DISCLAIMER} {SHADOW_NOTICE}", show_lines=True)
     table.add_column("#", justify="right")
-    for heading in ("Study", "Mod.", "Standing", "Why", "Quality"):
-        table.add_column(heading)
-    table.add_column("Report after", justify="right", no_wrap=True)
+    table.add_column("Study", max_width=34)
+    table.add_column("Why it stands here")
+    table.add_column("Report", justify="right", no_wrap=True)
     for rank, row in enumerate(ranked(rows), start=1):
-        why = "\n".join(note.text for note in notes(row))
-        cells = (str(rank), row.title, row.modality, notes(row)[0].standing.label, why, quality_in_words(row), seconds_in_words(row))
-        table.add_row(*(Text(cell) for cell in cells))
+        study = Text.assemble((row.title, "bold"), f"\n{row.modality}, {row.instances} instance{'s' if row.instances > 1 else ''}")
+        why = Text.assemble((notes(row)[0].standing.label, "bold"))
+        why.append("".join(f"\n{note.text}" for note in notes(row)) + f"\nQuality: {quality_in_words(row)}")
+        table.add_row(str(rank), study, why, seconds_in_words(row))
     console.print(table)
 
 
