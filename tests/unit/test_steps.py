@@ -3,8 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
 
-from config import load
+from config import load, prompt_set_digest
 from dicom_node import steps
 from dicom_node.emulator import send_files
 from dicom_node.ledger import Ledger
@@ -13,16 +14,23 @@ from dicom_node.object_store import ObjectStore
 from dicom_node.scp import StorageScp
 from inference.analysis import decode_analysis
 from inference.engine import Engine
-from inference.findings import Outcome
-from tests.builders import ct_slice, uid, write_file
+from inference.findings import FlagLevel, Outcome, Presence
+from reporting import readable_text
+from tests.builders import ct_slice, radiograph, uid, write_file
 from tests.node.running import CALLING
+from tests.phantoms import chest_radiograph
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def node(tmp_path):
-    settings, catalogue = load(None)
+def settings_file():
+    return None
+
+
+@pytest.fixture
+def node(tmp_path, settings_file):
+    settings, catalogue = load(settings_file)
     clock = iter(NOON + timedelta(minutes=minute) for minute in range(10_000))
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
     store = ObjectStore(tmp_path / "objects")
@@ -30,13 +38,13 @@ def node(tmp_path):
     ledger.close()
 
 
-def receive(node, tmp_path, study):
-    """Have a CT slice of `study` received as over the network, and its study settled."""
+def receive(node, tmp_path, study, instance=None):
+    """Have an instance (a CT slice) of `study` received over the network, and its study settled."""
     settings = node.settings.receive.model_copy(update={"host": "127.0.0.1", "port": 0, "any_calling_ae_title": True, "reserve_mb": 0})
     scp = StorageScp(ae_title="NODE", settings=settings, store=node.store, recorder=node.ledger, clock=node.clock)
     scp.start()
     try:
-        path = write_file(tmp_path / f"{study}.dcm", ct_slice(study_uid=study))
+        path = write_file(tmp_path / f"{study}.dcm", instance or ct_slice(study_uid=study))
         (sent,) = send_files([path], host="127.0.0.1", port=scp.port, called="NODE", calling=CALLING)
         assert sent.accepted
     finally:
@@ -102,3 +110,43 @@ def test_a_reported_analysis_becomes_a_result_for_each_destination(node, engine,
     steps.encode(node, item)
     (row,) = node.ledger.study_rows(item.study_instance_uid)
     assert (row.work_items[0].state, len(row.work_items[0].results)) == ("DELIVERED", 1), "without destinations nothing is left to do"
+
+
+class TestWithACalibrationOfThisSite:
+    """The same model with a (made-up) calibration under which whatever it scores is Present."""
+
+    @pytest.fixture
+    def settings_file(self, tmp_path):
+        _, catalogue = load(None)
+        prompt_set = catalogue.prompt_set("chest-radiograph-demonstration")
+        label = {"slope": 1, "intercept": 5, "threshold": 0.5, "undetermined_from": 0.2, "source": "made up for a test"}
+        calibration = {
+            "id": "made-up",
+            "site": "test-site",
+            "model": "anatomy-tiny",
+            "weights_sha256": catalogue.manifest("anatomy-tiny").weights.sha256,
+            "prompt_set": prompt_set.name,
+            "prompt_set_digest": prompt_set_digest(prompt_set),
+            "labels": {one.name: label for one in prompt_set.labels},
+        }
+        (tmp_path / "site" / "calibrations").mkdir(parents=True)
+        (tmp_path / "site" / "calibrations" / "made-up.yaml").write_text(yaml.safe_dump(calibration))
+        path = tmp_path / "node.yaml"
+        path.write_text(yaml.safe_dump({"node": {"site": "test-site"}, "models": {"folders": ["site"]}}))
+        return path
+
+    def test_a_finding_is_present_and_raises_the_study(self, node, engine, tmp_path):
+        study = uid()
+        pixels = (chest_radiograph() * 4095).astype("uint16")
+        receive(node, tmp_path, study, radiograph(study_uid=study, pixels=pixels, WindowCenter=2048, WindowWidth=4096))
+        steps.route(node)
+        analysis = analyse(node, engine)
+        assert {finding.presence for finding in analysis.findings} == {Presence.PRESENT}
+        assert analysis.flag > FlagLevel.NONE
+        steps.encode(node, node.ledger.claim_work(owner="w", now=node.clock(), lease_s=60))
+        (row,) = node.ledger.study_rows(study)
+        report = node.store.absolute(row.work_items[0].results[0]).read_bytes()
+        assert b"calibration=made-up" in report
+        words = readable_text(report)
+        assert "REVIEW suggested" in words
+        assert "UNVERIFIED" in words
