@@ -195,7 +195,8 @@ def quality_in_words(row: DemoRow) -> str:
     if not verdicts:
         return "not checked"
     if not (found := defects(verdicts)):
-        return f"no defect in {len({verdict.check for verdict in verdicts})} checks"
+        count = len({verdict.check for verdict in verdicts})
+        return f"no defect in {count} check{'s' if count > 1 else ''}"
     return f"{found[0].grade.name.lower().replace('_', '-')}: {', '.join(verdict.check for verdict in found)}"
 
 

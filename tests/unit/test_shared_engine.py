@@ -1,5 +1,6 @@
 """One engine for several threads: the same numbers, and a neighbour's fault stays the neighbour's."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,6 +11,7 @@ from inference.adapters import ModelOutputError
 from inference.engine import Engine
 from inference.shared_engine import SharedEngine
 from tests.phantoms import as_frame, chest_radiograph, head_ct
+from tests.waiting import eventually
 
 MODEL = "anatomy-tiny"
 
@@ -57,22 +59,28 @@ def flat_frame():
 
 
 def test_an_urgent_study_overtakes_what_waits(catalogue):
-    order = []
+    order, device_free = [], threading.Event()
 
-    class Slow(SharedEngine):
+    class Busy(SharedEngine):
+        """Holds the first batch until everything else waits."""
+
         def _run(self, adapter, batch):
+            device_free.wait()
             order.append(len(batch))
             return super()._run(adapter, batch)
 
-    engine = Slow(catalogue, device="cpu", batch_size=8, cache_folder=None)
+    engine = Busy(catalogue, device="cpu", batch_size=8, cache_folder=None)
     engine.warm_up()
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        for _ in range(6):
-            pool.submit(engine.embed, MODEL, [as_frame(chest_radiograph())] * 8)
 
-        def urgent():
-            with engine.priority(urgent=True):
-                engine.embed(MODEL, [as_frame(chest_radiograph())])
+    def urgent():
+        with engine.priority(urgent=True):
+            engine.embed(MODEL, [as_frame(chest_radiograph())])
 
+    with ThreadPoolExecutor(max_workers=5) as pool:
+        for _ in range(4):
+            pool.submit(engine.embed, MODEL, [as_frame(chest_radiograph())] * 2)
+        eventually(lambda: engine._waiting.qsize() == 3, "three routine studies wait behind the first")
         pool.submit(urgent)
-    assert order.index(1) < len(order) - 1
+        eventually(lambda: engine._waiting.qsize() == 4, "the urgent study waits too")
+        device_free.set()
+    assert order == [2, 1, 2, 2, 2]
