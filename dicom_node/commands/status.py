@@ -1,5 +1,6 @@
 """`dicom-node status` and `requeue`: what became of everything that arrived."""
 
+import json
 from collections import Counter
 from typing import Annotated, Any
 
@@ -153,6 +154,7 @@ def requeue(
     again: Annotated[bool, typer.Option("--again", help="Analyse the study once more although it was reported: a new revision.")] = False,
     why: Annotated[str, typer.Option("--why", help="Reason, kept in the study's history.")] = "asked for by an operator",
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Requeue: give what FAILED a new start, or have a study analysed again.
 
@@ -165,9 +167,10 @@ def requeue(
         revision = node.ledger.renew_revision(study, why=why, now=node.clock())
         if revision is None:
             stop_with(f"study {study} is still arriving; wait until it has settled")
-        typer.echo(f"revision {revision} of study {study} will be analysed")
-        return
-    count = node.ledger.requeue_failed(study, now=node.clock())
-    if count == 0:
-        stop_with(f"nothing of study {study} has FAILED; --again has it analysed once more all the same")
-    typer.echo(f"{count} started anew")
+        done, words = {"revision": revision}, f"revision {revision} of study {study} will be analysed"
+    else:
+        count = node.ledger.requeue_failed(study, now=node.clock())
+        if count == 0:
+            stop_with(f"nothing of study {study} has FAILED; --again has it analysed once more all the same")
+        done, words = {"started_anew": count}, f"{count} started anew"
+    typer.echo(json.dumps({"study_instance_uid": study, **done}) if as_json else words)

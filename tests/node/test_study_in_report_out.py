@@ -1,5 +1,6 @@
 """The installed command: a study in through a socket, a Structured Report out at a socket."""
 
+import json
 import os
 import signal
 
@@ -82,8 +83,8 @@ def test_an_operator_can_have_a_study_analysed_again(node, archive, tmp_path):
     study = uid()
     node.send(radiograph_file(tmp_path / "a.dcm", study_uid=study))
     (old,) = report_on(archive, study)
-    done = run("requeue", study, "--again", "--why", "new prompts", "--config", node.settings_file)
-    assert done.returncode == 0, done.stderr
+    done = run("requeue", study, "--again", "--why", "new prompts", "--config", node.settings_file, "--json")
+    assert json.loads(done.stdout) == {"study_instance_uid": study, "revision": 2}, done.stderr
     _, new = sorted(report_on(archive, study, number=2), key=lambda report: report.InstanceNumber)
     assert (new.SeriesInstanceUID, new.InstanceNumber) == (old.SeriesInstanceUID, old.InstanceNumber + 1)
 
