@@ -4,6 +4,7 @@ Messages of the exceptions here name UIDs, destinations and statuses and say wha
 """
 
 import enum
+import errno
 import traceback
 from collections.abc import Mapping
 
@@ -91,6 +92,14 @@ VERDICTS: Mapping[type[BaseException], Verdict] = {
     MemoryError: Verdict.RETRY,
     Exception: Verdict.RETRY,  # attempts are counted, so what nobody foresaw ends in front of an operator too
 }
+
+
+MACHINE_TROUBLES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+
+
+def is_the_machines(exc: BaseException) -> bool:
+    """Say whether the disk is to blame and not the study: full, over quota, read-only or broken. Such an attempt does not count."""
+    return isinstance(exc, OSError) and exc.errno in MACHINE_TROUBLES
 
 
 def judge(exc: BaseException) -> Verdict:

@@ -12,7 +12,7 @@ import structlog
 
 from dicom_node import steps
 from dicom_node.backoff import Backoff
-from dicom_node.failures import Verdict, describe, judge
+from dicom_node.failures import Verdict, describe, is_the_machines, judge
 from dicom_node.ledger import LeaseLostError, WorkItem
 from dicom_node.lifecycle import WorkItemState
 from dicom_node.telemetry import STEP_FAILURES, STEP_SECONDS
@@ -50,7 +50,8 @@ class Worker:
                 worked = self.work_once()
             except Exception as exc:  # noqa: BLE001 - the worker loop goes on; the lease brings the item back
                 log.error("work_lane_failed", reason=describe(exc))  # noqa: TRY400 - a traceback may quote values
-                worked = False
+                self.stop.wait(self.node.settings.work.retry_s)
+                continue
             if not worked:
                 self.stop.wait(IDLE_S)
 
@@ -98,16 +99,19 @@ class Worker:
         verdict = judge(exc)
         STEP_FAILURES.labels(step, verdict.value).inc()
         log.error("step_failed", step=step, verdict=verdict.value, attempts=item.attempts, reason=describe(exc))
-        if verdict is not Verdict.RETRY or item.attempts >= work.maximum_attempts:
+        blameless = is_the_machines(exc)
+        if verdict is not Verdict.RETRY or (item.attempts >= work.maximum_attempts and not blameless):
             self._exhausted(step, item, describe(exc))
             return
         pause_s = Backoff(first_s=work.retry_s, maximum_s=work.maximum_retry_s).delay_s(item.attempts, self.rng)
         now: datetime = self.node.clock()
-        self.node.ledger.record_work_failure(item, error=describe(exc), retry_at=now + timedelta(seconds=pause_s), now=now)
+        retry_at = now + timedelta(seconds=pause_s)
+        attempts = item.attempts - 1 if blameless else item.attempts
+        self.node.ledger.record_work_failure(item, error=describe(exc), attempts=attempts, retry_at=retry_at, now=now)
 
     def _exhausted(self, step: str, item: WorkItem, reason: str) -> None:
         """A study that cannot be analysed is reported as such; only a report that cannot be made waits for an operator."""
         if step == "analyse":
             steps.record_failed_analysis(self.node, item, reason)
         else:
-            self.node.ledger.record_work_failure(item, error=reason, retry_at=None, now=self.node.clock())
+            self.node.ledger.record_work_failure(item, error=reason, attempts=item.attempts, retry_at=None, now=self.node.clock())

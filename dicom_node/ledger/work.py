@@ -146,15 +146,17 @@ class WorkItems(Rows):
                 done = after(WORK_ITEM, WorkItemState.ENCODED, WorkItemEvent.ALL_ACCEPTED)
                 connection.execute(update(work_items).where(work_items.c.id == item.id).values(state=done))
 
-    def record_work_failure(self, item: WorkItem, *, error: str, retry_at: datetime | None, now: datetime) -> None:
-        """The attempt failed: claimable again at `retry_at`, or FAILED for an operator if that is None."""
+    def record_work_failure(self, item: WorkItem, *, error: str, attempts: int, retry_at: datetime | None, now: datetime) -> None:
+        """The attempt failed, after `attempts` that count: claimable again at `retry_at`, or FAILED for an operator if that is None."""
         with self._write() as connection:
             if retry_at is None:
                 self._advance(connection, item, WorkItemEvent.ATTEMPTS_EXHAUSTED, now, error=error)
                 return
             held = and_(work_items.c.id == item.id, work_items.c.lease_owner == item.lease_owner)
             connection.execute(
-                update(work_items).where(held).values(lease_owner=None, lease_until=None, not_before=retry_at, error=error, updated_at=now)
+                update(work_items)
+                .where(held)
+                .values(attempts=attempts, lease_owner=None, lease_until=None, not_before=retry_at, error=error, updated_at=now)
             )
 
     def _advance(self, connection: Connection, item: WorkItem, event: WorkItemEvent, now: datetime, **values: str) -> None:
