@@ -65,6 +65,16 @@ def radiograph(*, study_uid=None, series_uid=None, number=1, pixels=None, **attr
     return with_attributes(header, attributes)
 
 
+def radiograph_header(body_part="CHEST", study="1.2.3"):
+    """What routing sees of a radiograph, with a description that must stay unseen."""
+    header = Dataset()
+    header.PatientName, header.PatientID, header.StudyDescription = CANARY_NAME, CANARY_ID, "CANARY-TEXT"
+    header.SOPClassUID, header.SOPInstanceUID = DX, uid()
+    header.StudyInstanceUID, header.SeriesInstanceUID = study, "1.2.3.4"
+    header.Modality, header.BodyPartExamined = "DX", body_part
+    return header
+
+
 def ct_slice(*, study_uid=None, series_uid=None, number=1, pixels=None, **attributes):
     """A slice of a chest CT, 5 mm from the next."""
     header = patient_and_study(study_uid)

@@ -5,32 +5,19 @@ from pathlib import Path
 
 import typer
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian
 from typer.testing import CliRunner
 
 from config import load
 from dicom_node.commands import routes
 from dicom_node.commands.check_config import check_config
+from tests.builders import radiograph_header as radiograph
 
 SHIPPED = load(None)[1].routes
 RUNNER = CliRunner()
 
 checking = typer.Typer()
 checking.command()(check_config)
-
-
-def radiograph(body_part: str = "CHEST", study: str = "1.2.3") -> Dataset:
-    dataset = Dataset()
-    dataset.PatientName = "CANARY^PHI"
-    dataset.PatientID = "CANARY-ID"
-    dataset.StudyDescription = "CANARY-TEXT"
-    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
-    dataset.SOPInstanceUID = generate_uid()
-    dataset.StudyInstanceUID = study
-    dataset.SeriesInstanceUID = "1.2.3.4"
-    dataset.Modality = "DX"
-    dataset.BodyPartExamined = body_part
-    return dataset
 
 
 def save(dataset: Dataset, path: Path) -> Path:

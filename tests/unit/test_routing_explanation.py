@@ -2,28 +2,14 @@
 
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
 
 from config import load
 from config.routes import Match, RouteRule
 from dicom_node.route_explanation import Outcome, explain, in_words
 from dicom_node.routing import RoutableInstance, route_study
+from tests.builders import radiograph_header as radiograph
 
 SHIPPED = load(None)[1].routes
-
-
-def radiograph(body_part: str = "CHEST", study: str = "1.2.3") -> Dataset:
-    dataset = Dataset()
-    dataset.PatientName = "CANARY^PHI"
-    dataset.PatientID = "CANARY-ID"
-    dataset.StudyDescription = "CANARY-TEXT"
-    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
-    dataset.SOPInstanceUID = generate_uid()
-    dataset.StudyInstanceUID = study
-    dataset.SeriesInstanceUID = "1.2.3.4"
-    dataset.Modality = "DX"
-    dataset.BodyPartExamined = body_part
-    return dataset
 
 
 def told(dataset: Dataset, *rules: RouteRule) -> list[tuple[str, str, list[tuple[bool, str]]]]:
