@@ -86,7 +86,7 @@ class Worker:
                 self._exhausted(step, item, "the node stopped in the middle of every attempt")
             else:
                 do()
-            log.info("step_done", step=step, attempts=item.attempts, seconds=round(time.monotonic() - started, 3))
+                log.info("step_done", step=step, attempts=item.attempts, seconds=round(time.monotonic() - started, 3))
         except LeaseLostError as exc:
             log.warning("lease_lost", step=step, reason=str(exc))
         except Exception as exc:  # noqa: BLE001 - the worker loop: every failure becomes a verdict in the ledger
@@ -111,6 +111,7 @@ class Worker:
 
     def _exhausted(self, step: str, item: WorkItem, reason: str) -> None:
         """A study that cannot be analysed is reported as such; only a report that cannot be made waits for an operator."""
+        log.error("attempts_exhausted", step=step, attempts=item.attempts, reason=reason)
         if step == "analyse":
             steps.record_failed_analysis(self.node, item, reason)
         else:
