@@ -6,8 +6,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from config.routes import RouteRule
-from config.schema import Calibration, ModelManifest, PromptSet
+from config.schema import Calibration, ModelManifest, PromptSet, PublishedModel
 
 _PACKAGE = "package:"
 
@@ -56,6 +58,18 @@ class Catalogue:
             if (found.site, found.model, found.weights_sha256, found.prompt_set, found.prompt_set_digest) == wanted:
                 return found
         return None
+
+
+def published_models() -> tuple[PublishedModel, ...]:
+    """Return the models that ship without weights, by name: what `models import` needs to know of them."""
+    folder = Path(str(importlib.resources.files("config"))) / "models" / "published"
+    texts = (path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml")))
+    return tuple(PublishedModel.model_validate(yaml.safe_load(text)) for text in texts)
+
+
+def published_model(name: str) -> PublishedModel | None:
+    """Return the model of this name that ships without weights, or None."""
+    return next((model for model in published_models() if model.name == name), None)
 
 
 def prompt_set_digest(prompt_set: PromptSet) -> str:

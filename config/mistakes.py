@@ -13,7 +13,9 @@ from config.source import Location, SourceDocument, field_name
 
 _UNKNOWN_FIELD = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 _MISSING_FIELD = frozenset({"missing", "missing_argument"})
+_UNTOLD_UNION = frozenset({"union_tag_not_found", "union_tag_invalid"})
 _LONGEST_VALUE_SHOWN = 60
+_DISCRIMINATORS = ("kind", "family", "resize_mode")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -62,7 +64,19 @@ def _is_echo(found: ErrorDetails) -> bool:
 
 def _mistake(document: SourceDocument, model: type[BaseModel], found: ErrorDetails) -> Mistake:
     location, owners = _place(model, found["loc"])
+    if found["type"] in _UNTOLD_UNION:
+        return _untold(document, location, found)
     return mistake_at(document, location, _message(owners, location, found))
+
+
+def _untold(document: SourceDocument, location: Location, found: ErrorDetails) -> Mistake:
+    """The mistake in a section that does not say, or says wrongly, which of several kinds it is."""
+    told = found["ctx"]
+    where = (*location, str(told["discriminator"]).strip("'"))
+    if "tag" not in told:
+        return mistake_at(document, where, "missing; add it: it says which other fields belong here")
+    known = (name.strip("' ") for name in str(told["expected_tags"]).split(","))
+    return mistake_at(document, where, f"there is no {told['tag']!r}" + suggestion(str(told["tag"]), known))
 
 
 def _message(owners: tuple[type[BaseModel], ...], location: Location, found: ErrorDetails) -> str:
@@ -90,13 +104,13 @@ def _shown(value: object) -> str:
 def _place(model: type[BaseModel], location: Location) -> tuple[Location, tuple[type[BaseModel], ...]]:
     """Return a location of pydantic as it stands in the file, and the sections that its last part may be a field of.
 
-    In a union of sections pydantic adds their `kind` to the location, which is no part of the file.
+    In a union of sections pydantic adds what tells them apart to the location, which is no part of the file.
     """
     owners: tuple[type[BaseModel], ...] = (model,)
     inner = owners
     parts: list[int | str] = []
     for part in location:
-        tagged = tuple(section for section in inner if "kind" in section.model_fields and section.model_fields["kind"].default == part)
+        tagged = tuple(section for section in inner if part in _tags(section))
         if len(inner) > 1 and tagged:
             inner = tagged
             continue
@@ -106,6 +120,11 @@ def _place(model: type[BaseModel], location: Location) -> tuple[Location, tuple[
             fields = (section.model_fields[part] for section in owners if part in section.model_fields)
             inner = tuple(found for field in fields for found in _models_in(field.annotation)) or owners
     return tuple(parts), owners
+
+
+def _tags(section: type[BaseModel]) -> tuple[object, ...]:
+    """What tells this section from the others of its union."""
+    return tuple(section.model_fields[name].default for name in _DISCRIMINATORS if name in section.model_fields)
 
 
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:

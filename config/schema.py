@@ -3,21 +3,20 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from config.architecture import Architecture
 from config.code import Code
+from config.preprocessing import Preprocessing
+from config.section import FileName
+from config.section import Section as Section  # noqa: PLC0414 - where everybody looks for it
+from config.section import Sha256 as Sha256  # noqa: PLC0414
+from config.section import Slug as Slug  # noqa: PLC0414
+from config.tokenizer import Tokenizer
 
 AeTitle = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]+$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Seconds = Annotated[float, Field(ge=0, le=7 * 24 * 3600)]
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, and a typo in a field's name is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class NodeSection(Section):
@@ -161,16 +160,10 @@ class WeightsSection(Section):
     folder: str = Field(description="Folder of the model: absolute, relative to the manifest, or package:NAME/FOLDER.")
     file: str = Field("open_clip_model.safetensors", pattern=r"^[A-Za-z0-9._-]+\.safetensors$", description="Weights file in it.")
     sha256: Sha256 = Field(description="SHA-256 of that file.")
-
-
-class PreprocessingSection(Section):
-    """Exactly what happens to a frame before the image tower. A missing fact is an error, never a default."""
-
-    image_size: int = Field(ge=16, le=2048, description="Side of the square input, in pixels.")
-    resize_mode: Literal["shortest", "longest", "squash"] = Field(description="shortest: resize and crop; longest: resize and pad; squash.")
-    interpolation: Literal["bicubic", "bilinear"] = Field(description="Resampling, always with antialiasing.")
-    mean: tuple[float, float, float] = Field(description="Mean of each channel, of values in [0, 1].")
-    std: tuple[float, float, float] = Field(description="Standard deviation of each channel.")
+    checkpoints: int = Field(1, ge=1, le=100, description="Checkpoints in that file; of several, tensor names begin with 0/, 1/ and so on.")
+    files: dict[FileName, Sha256] = Field(
+        default_factory=dict, description="Files beside it that the model reads (tokenizer, configuration), each with its SHA-256."
+    )
 
 
 class RotationSection(Section):
@@ -191,21 +184,43 @@ class GateSection(Section):
     rotation: RotationSection | None = Field(None, description="None: rotated images are not looked for; they fail the gate.")
 
 
-class ModelManifest(Section):
-    """One installed model: `config/models/NAME.yaml`."""
+class ModelDescription(Section):
+    """All that is known of a model without its weights."""
 
     name: Slug
     version: str = Field(min_length=1, max_length=64)
     manufacturer: str = Field(min_length=1, max_length=64)
-    family: Literal["open_clip"] = Field(description="Adapter that loads it.")
-    quick_gelu: bool = Field(description="Activation that the weights were trained with; tensors do not reveal it.")
-    context_length: int = Field(ge=8, le=1024, description="Tokens that the text tower reads.")
-    weights: WeightsSection
-    preprocessing: PreprocessingSection
+    architecture: Architecture = Field(description="Family, and what its tensors do not reveal.")
+    tokenizer: Tokenizer = Field(description="How it reads text.")
+    preprocessing: Preprocessing = Field(description="What happens to a frame before the image tower.")
     colour: Literal["grey", "colour", "any"] = Field(description="Frames that the model was made for.")
     gate: GateSection | None = Field(None, description="None: no pixel gate, which every result of the model says.")
     licence: LicenceSection
     intended_use: str = Field(min_length=1, description="One sentence, copied into every report.")
+
+    @property
+    def family(self) -> str:
+        """The adapter that loads it."""
+        return self.architecture.family
+
+
+class ModelManifest(ModelDescription):
+    """One installed model: `config/models/NAME.yaml`."""
+
+    weights: WeightsSection
+    golden: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
+        description="Folder in the model's folder with reference outputs, recomputed before the model serves.",
+    )
+    imported_from: dict[str, Sha256] = Field(default_factory=dict, description="Published files that it was made from, with their SHA-256.")
+
+
+class PublishedModel(ModelDescription):
+    """A model that ships without weights: `config/models/published/NAME.yaml`. `models import` makes a manifest of it."""
+
+    source: str = Field(min_length=1, description="Where its publisher offers the weights, and what to fetch.")
+    files: dict[str, Sha256] = Field(default_factory=dict, description="Published files whose SHA-256 is known.")
 
 
 class LabelSection(Section):

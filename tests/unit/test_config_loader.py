@@ -181,8 +181,24 @@ def test_a_route_that_names_something_unknown_is_a_mistake(tmp_path: Path, rule:
 
 def test_a_reference_to_a_model_with_mistakes_is_not_called_unknown(tmp_path: Path) -> None:
     path = site(tmp_path, "  - {name: a, model: mine}\n", "models: {folders: [.]}\n")
-    write_yaml(tmp_path, "models/mine.yaml", shipped_manifest(name="mine", quick_gelu="perhaps"))
-    assert "quick_gelu" in one_mistake(path)
+    architecture = {"family": "open_clip", "logit_scale": {"kind": "stored"}, "quick_gelu": "perhaps"}
+    write_yaml(tmp_path, "models/mine.yaml", shipped_manifest(name="mine", architecture=architecture))
+    assert "architecture.quick_gelu" in one_mistake(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"architecture": {"family": "open_clip", "logit_scale": {"kind": "stored"}}}, "architecture.quick_gelu", "missing; add it"),
+        ({"architecture": {"quick_gelu": False}}, "architecture.family", "missing; add it"),
+        ({"architecture": {"family": "opn_clip"}}, "architecture.family", "there is no 'opn_clip'; did you mean 'open_clip'?"),
+        ({"preprocessing": {"resize_mode": "shrink"}}, "preprocessing.resize_mode", "there is no 'shrink'"),
+    ],
+)
+def test_a_fact_that_tensors_do_not_reveal_is_asked_for_by_name(tmp_path: Path, change: dict[str, object], field: str, words: str) -> None:
+    path = site(tmp_path, "  - {name: a, model: mine}\n", "models: {folders: [.]}\n")
+    write_yaml(tmp_path, "models/mine.yaml", shipped_manifest(name="mine", **change))
+    assert f"{field}: {words}" in one_mistake(path)
 
 
 def test_a_route_needs_weights_that_are_there(tmp_path: Path) -> None:

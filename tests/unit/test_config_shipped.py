@@ -32,7 +32,7 @@ def test_preprocessing_is_what_the_model_says_of_itself() -> None:
         "interpolation": preprocessing.interpolation,
         "resize_mode": preprocessing.resize_mode,
     }
-    assert own["model_cfg"]["text_cfg"]["context_length"] == manifest.context_length
+    assert own["model_cfg"]["text_cfg"]["context_length"] == manifest.tokenizer.context_length
 
 
 def test_the_tiny_model_says_that_it_knows_no_findings() -> None:
