@@ -1,0 +1,140 @@
+"""A frame as the image tower reads it: each published way of `config.preprocessing`, exactly.
+
+All ways start from 8 bits, because that is what the references resized; resizing floats differs by up to one grey level.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from config.preprocessing import (
+    Corner,
+    GreyCanvas,
+    GreySquare,
+    LongestSide,
+    PaddedSquare,
+    PerChannel,
+    Preprocessing,
+    Resampling,
+    ShortestSide,
+    Squash,
+)
+from inference.frames import Frame
+
+Preprocess = Callable[[Frame], torch.Tensor]
+
+_FILTERS: dict[Resampling, Image.Resampling] = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def preprocessor(steps: Preprocessing) -> Preprocess:
+    """Return what makes float32 `(3, image_size, image_size)` on the CPU from a frame.
+
+    It raises ValueError if the frame's pixels are not float32 display values in [0, 1].
+    """
+    return lambda frame: _preprocessed(_as_8_bit(frame), steps)
+
+
+def _preprocessed(image: Image.Image, steps: Preprocessing) -> torch.Tensor:
+    if isinstance(steps, GreyCanvas):
+        return _by_canvas(image, steps)
+    if isinstance(steps, Corner):
+        return _by_corner(image, steps)
+    return _standardised(_floats(_square(image, steps)), steps.mean, steps.std)
+
+
+def _square(image: Image.Image, steps: ShortestSide | LongestSide | Squash | PaddedSquare | GreySquare) -> Image.Image:
+    match steps:
+        case ShortestSide():
+            return _cropped(_shortest(image, steps), steps)
+        case LongestSide():
+            return _longest(image, steps)
+        case Squash():
+            return _squashed(image, steps.image_size, steps.interpolation)
+        case PaddedSquare():
+            return _squashed(_centred(image, "RGB", max(image.size)), steps.image_size, steps.interpolation)
+        case GreySquare():
+            return _squashed(_centred(image, "L", max(steps.image_size, *image.size)), steps.image_size, steps.interpolation)
+
+
+def _as_8_bit(frame: Frame) -> Image.Image:
+    pixels = frame.pixels
+    if pixels.dtype != np.float32 or pixels.size == 0 or not (pixels.min() >= 0 and pixels.max() <= 1):
+        raise ValueError(f"pixels of {frame.ref.sop_instance_uid} are not float32 display values in [0, 1]")
+    levels = pixels * np.float32(255)
+    return Image.fromarray(np.rint(levels, out=levels).astype(np.uint8))
+
+
+def _shortest(image: Image.Image, steps: ShortestSide) -> Image.Image:
+    short, long = sorted(image.size)
+    resized = int(steps.image_size * long / short)
+    size = (steps.image_size, resized) if image.width <= image.height else (resized, steps.image_size)
+    return image if size == image.size else image.resize(size, _FILTERS[steps.interpolation])
+
+
+def _cropped(image: Image.Image, steps: ShortestSide) -> Image.Image:
+    side = steps.image_size
+    left, top = (round(over / 2) if steps.crop_offset == "round" else over // 2 for over in (image.width - side, image.height - side))
+    return image.crop((left, top, left + side, top + side))
+
+
+def _longest(image: Image.Image, steps: LongestSide) -> Image.Image:
+    side = steps.image_size
+    ratio = max(image.width / side, image.height / side)
+    resized = image.resize((max(1, round(image.width / ratio)), max(1, round(image.height / ratio))), _FILTERS[steps.interpolation])
+    return _centred(resized, "RGB", side)
+
+
+def _squashed(image: Image.Image, side: int, interpolation: Resampling) -> Image.Image:
+    return image if image.size == (side, side) else image.resize((side, side), _FILTERS[interpolation])
+
+
+def _centred(image: Image.Image, mode: Literal["L", "RGB"], side: int) -> Image.Image:
+    """On a black square; pasting colour on grey converts it as PIL does (L = 0.299 R + 0.587 G + 0.114 B)."""
+    canvas = Image.new(mode, (side, side))
+    canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return canvas
+
+
+def _by_canvas(image: Image.Image, steps: GreyCanvas) -> torch.Tensor:
+    """Source: CheXzero, data_process.preprocess and zero_shot.CXRTestDataset."""
+    side = steps.canvas_size
+    ratio = side / max(image.size)
+    size = (max(1, int(image.width * ratio)), max(1, int(image.height * ratio)))
+    resized = image.convert("RGB").resize(size, _FILTERS[steps.canvas_interpolation])
+    grey = _centred(resized, "L", side)
+    levels = torch.from_numpy(np.asarray(grey, dtype=np.float32)).expand(3, -1, -1)
+    return _resampled(
+        _standardised(levels, steps.mean, steps.std), (steps.image_size, steps.image_size), steps.interpolation, steps.antialias
+    )
+
+
+def _by_corner(image: Image.Image, steps: Corner) -> torch.Tensor:
+    """Source: FLAIR, FLAIRModel.preprocess_image."""
+    pixels = _floats(image)
+    scale = max(image.size) / steps.image_size
+    rows, columns = (max(1, int(side / scale)) for side in pixels.shape[1:])
+    resized = _resampled(pixels, (rows, columns), steps.interpolation, steps.antialias)
+    padded = torch.nn.functional.pad(resized, (0, steps.image_size - columns, 0, steps.image_size - rows))
+    return _standardised(padded, steps.mean, steps.std)
+
+
+def _resampled(pixels: torch.Tensor, size: tuple[int, int], interpolation: str, antialias: bool) -> torch.Tensor:
+    """Half-pixel centres; torch's bicubic has a = -0.75."""
+    return torch.nn.functional.interpolate(pixels[None], size=size, mode=interpolation, align_corners=False, antialias=antialias)[0]
+
+
+def _floats(image: Image.Image) -> torch.Tensor:
+    """8 bits as float32 in [0, 1], `(3, rows, columns)`."""
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous().to(torch.float32).div(255)
+
+
+def _standardised(pixels: torch.Tensor, mean: PerChannel, std: PerChannel) -> torch.Tensor:
+    """(x - mean) / std, channel by channel."""
+    return pixels.sub(torch.tensor(mean).view(-1, 1, 1)).div(torch.tensor(std).view(-1, 1, 1))
