@@ -12,10 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from config.catalogue import Catalogue
-from inference.adapters import DeviceMemoryError, ModelAdapter, ModelLoadError, ModelOutputError, load_adapter
+from config.schema import PromptSet
+from inference.adapters import DeviceMemoryError, Head, ModelAdapter, ModelLoadError, ModelOutputError, load_adapter
 from inference.findings import ImageRef, Score
 from inference.frames import Frame
-from inference.prompts import PromptEmbeddings, cache_name, embed_prompts, read_cached, write_cached
+from inference.golden import prove
+from inference.prompts import PromptEmbeddings, cache_name, embed_prompts, group_of, read_cached, write_cached
 from inference.scores import score
 
 _log = structlog.get_logger(__name__)
@@ -34,7 +36,7 @@ class Engine:
         self._batch_size = batch_size
         self._cache_folder = cache_folder
         self._adapters: dict[str, ModelAdapter] = {}
-        self._prompts: dict[tuple[str, str], PromptEmbeddings] = {}
+        self._prompts: dict[tuple[str, str, str], PromptEmbeddings] = {}
         self.device = _device(device)
 
     def scores(self, model: str, prompt_set: str, frames: Sequence[Frame]) -> tuple[tuple[Score, ...], ...]:
@@ -75,13 +77,18 @@ class Engine:
         if not images:
             return ()
         labels = self._catalogue.prompt_set(prompt_set)
-        prompts = self.prompt_embeddings(model, prompt_set)
-        scale = self.adapter(model).logit_scale if labels.temperature == "model" else 1.0
-        values = score(labels.recipe, embeddings, prompts.positive, prompts.negative, scale=scale)
+        heads = self.adapter(model).heads
+        values = np.mean([self._head_scores(model, labels, head, embeddings) for head in heads], axis=0)
         return tuple(
             tuple(Score(label=label.name, value=float(value), image=image) for label, value in zip(labels.labels, row, strict=True))
             for image, row in zip(images, values, strict=True)
         )
+
+    def _head_scores(self, model: str, labels: PromptSet, head: Head, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+        prompts = self.prompt_embeddings(model, labels.name, head.name)
+        scale = head.logit_scale if labels.temperature == "model" else 1.0
+        images = head.images(torch.from_numpy(embeddings)).numpy()
+        return score(labels.recipe, images, prompts.positive, prompts.negative, scale=scale)
 
     def warm_up(self) -> None:
         """Load every model that a route uses and embed its prompts, so that the first study does not wait for it.
@@ -99,49 +106,62 @@ class Engine:
                 self.prompt_embeddings(route.model, str(prompt_set))
 
     def adapter(self, model: str) -> ModelAdapter:
-        """Return the loaded model.
+        """Return the loaded model, which reproduced its reference outputs on this device if its manifest names some.
 
         Raises:
             KeyError: no model of this name.
-            ModelLoadError: it cannot be loaded.
+            ModelLoadError: it cannot be loaded, or computes something else than it should.
         """
         if model not in self._adapters:
             manifest = self._catalogue.manifest(model)
-            self._adapters[model] = load_adapter(manifest, self._catalogue.weights_path(manifest), self.device)
+            folder = self._catalogue.weights_path(manifest)
+            adapter = load_adapter(manifest, folder, self.device)
+            if manifest.golden:
+                prove(adapter, folder / manifest.golden, self.device)
+            self._adapters[model] = adapter
         return self._adapters[model]
 
-    def prompt_embeddings(self, model: str, prompt_set: str) -> PromptEmbeddings:
+    def prompt_embeddings(self, model: str, prompt_set: str, head: str | None = None) -> PromptEmbeddings:
         """Return the vectors of a prompt set from memory, from the cache folder (a damaged file is replaced) or from the model.
 
+        `head` is the name of one of the adapter's heads, the first if left out.
+
         Raises:
-            KeyError: no model or prompt set of this name.
+            KeyError: no model, prompt set or head of this name.
             ModelLoadError: the model cannot be loaded, or the prompts give no vectors.
         """
-        key = (model, prompt_set)
+        heads = self.adapter(model).heads
+        space = heads[0] if head is None else {known.name: known for known in heads}[head]
+        key = (model, prompt_set, space.name)
         if key not in self._prompts:
-            self._prompts[key] = self._cached(model, prompt_set)
+            self._prompts[key] = self._cached(model, prompt_set, space)
         return self._prompts[key]
 
-    def _cached(self, model: str, prompt_set: str) -> PromptEmbeddings:
+    def _cached(self, model: str, prompt_set: str, head: Head) -> PromptEmbeddings:
         if self._cache_folder is None:
-            return self._embed_prompts(model, prompt_set)
+            return self._embed_prompts(model, prompt_set, head)
         labels = self._catalogue.prompt_set(prompt_set)
-        path = self._cache_folder / cache_name(labels, self._catalogue.manifest(model))
+        path = self._cache_folder / cache_name(labels, self._catalogue.manifest(model), head.name)
         found = read_cached(path, labels=len(labels.labels))
         if found is not None:
             return found
-        made = self._embed_prompts(model, prompt_set)
+        made = self._embed_prompts(model, prompt_set, head)
         try:
             write_cached(path, made)
         except OSError as exc:  # the cache saves time only: without it the analysis is the same
             _log.warning("text_embeddings_not_kept", model=model, prompt_set=prompt_set, reason=exc.strerror)
         return made
 
-    def _embed_prompts(self, model: str, prompt_set: str) -> PromptEmbeddings:
+    def _embed_prompts(self, model: str, prompt_set: str, head: Head) -> PromptEmbeddings:
         adapter, labels = self.adapter(model), self._catalogue.prompt_set(prompt_set)
+
+        def encode(texts: Sequence[str]) -> NDArray[np.float32]:
+            vectors: NDArray[np.float32] = head.texts(adapter.encode_texts(texts)).numpy()
+            return vectors
+
         try:
             with _device_memory(model):
-                return embed_prompts(labels, lambda texts: adapter.encode_texts(texts).numpy(), batch_size=self._batch_size)
+                return embed_prompts(labels, encode, batch_size=self._batch_size, group=group_of(adapter.manifest.tokenizer))
         except ValueError as exc:
             raise ModelLoadError(f"model {model} with prompt set {prompt_set}: {exc}") from exc
 
@@ -150,7 +170,7 @@ class Engine:
         with _device_memory(adapter.manifest.name), torch.autocast("cuda") if on_cuda else contextlib.nullcontext():
             vectors: NDArray[np.float32] = adapter.encode_images(batch.pin_memory() if on_cuda else batch).numpy()
         if not np.isfinite(vectors).all():
-            raise ModelOutputError(f"model {adapter.manifest.name} answered with NaN or infinity; check its weights and quick_gelu")
+            raise ModelOutputError(f"model {adapter.manifest.name} answered with NaN or infinity; check its weights and architecture")
         return vectors
 
 

@@ -4,9 +4,11 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +17,14 @@ from safetensors.numpy import save
 
 from config.catalogue import prompt_set_digest
 from config.schema import ModelManifest, PromptSet
+from config.tokenizer import LongestOfGroup, Tokenizer
 
 EncodeTexts = Callable[[Sequence[str]], NDArray[np.float32]]
 
 _SHORTEST_MEAN = 1e-6  # texts whose unit vectors cancel out describe nothing
-_FORMAT = "1"
+_FORMAT = "2"
+
+Group = Literal["any", "text", "label", "prompt-set"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,30 +44,52 @@ def expand(templates: Sequence[str], texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(template.replace("{}", text) for text in texts for template in templates))
 
 
-def embed_prompts(prompt_set: PromptSet, encode_texts: EncodeTexts, *, batch_size: int) -> PromptEmbeddings:
+def group_of(tokenizer: Tokenizer) -> Group:
+    """Return which texts must be encoded together; "any" if a text's vector does not depend on its neighbours."""
+    padding = tokenizer.padding if tokenizer.kind == "wordpiece" else None
+    return padding.group if isinstance(padding, LongestOfGroup) else "any"
+
+
+def embed_prompts(prompt_set: PromptSet, encode_texts: EncodeTexts, *, batch_size: int, group: Group = "any") -> PromptEmbeddings:
     """Return, for each label, the L2-normalised mean of the L2-normalised embeddings of its expanded texts.
 
-    Source: CLIP (Radford et al., ICML 2021), section 3.1.4, ensembling over the embedding space. `encode_texts` gets at
-    most `batch_size` texts at a time and returns float32 `(n, d)`.
+    Source: CLIP (Radford et al., ICML 2021), section 3.1.4, ensembling over the embedding space. `encode_texts` gets the
+    texts of one group at a time (at most `batch_size` of "any") and returns float32 `(n, d)`.
 
     Raises:
         DegeneratePromptsError: the embeddings of a label cancel out or are not finite.
     """
-    asked = tuple(
-        dict.fromkeys(text for label in prompt_set.labels for text in expand(prompt_set.templates, label.positive + label.negative))
-    )
-    rows = [encode_texts(asked[start : start + batch_size]) for start in range(0, len(asked), batch_size)]
-    vectors = dict(zip(asked, np.concatenate(rows).astype(np.float64), strict=True))
-
-    def mean(texts: Sequence[str]) -> NDArray[np.float32]:
-        units = np.stack([_unit(vectors[text], text) for text in expand(prompt_set.templates, texts)])
-        return _unit(units.mean(axis=0), texts[0]).astype(np.float32)
-
-    negative = [mean(label.negative) for label in prompt_set.labels if label.negative]
+    sides = [expand(prompt_set.templates, texts) for label in prompt_set.labels for texts in (label.positive, label.negative) if texts]
+    means = {side: _mean(vectors, side) for side, vectors in _encoded(sides, encode_texts, batch_size, group)}
+    negative = [means[expand(prompt_set.templates, label.negative)] for label in prompt_set.labels if label.negative]
     return PromptEmbeddings(
-        positive=np.stack([mean(label.positive) for label in prompt_set.labels]),
+        positive=np.stack([means[expand(prompt_set.templates, label.positive)] for label in prompt_set.labels]),
         negative=np.stack(negative) if len(negative) == len(prompt_set.labels) else None,
     )
+
+
+def _encoded(
+    sides: Sequence[tuple[str, ...]], encode_texts: EncodeTexts, batch_size: int, group: Group
+) -> Iterator[tuple[tuple[str, ...], NDArray[np.float64]]]:
+    """Yield each side of each label with its vectors, no text encoded twice unless its group differs."""
+    if group == "label":
+        yield from ((side, encode_texts(side).astype(np.float64)) for side in sides)
+        return
+    asked = tuple(dict.fromkeys(text for side in sides for text in side))
+    size = {"any": batch_size, "text": 1, "prompt-set": len(asked)}[group]
+    vectors = dict(zip(asked, np.concatenate([encode_texts(batch) for batch in _batches(asked, size)]).astype(np.float64), strict=True))
+    yield from ((side, np.stack([vectors[text] for text in side])) for side in sides)
+
+
+def _batches(texts: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
+    iterator = iter(texts)
+    while batch := tuple(islice(iterator, size)):
+        yield batch
+
+
+def _mean(vectors: NDArray[np.float64], texts: Sequence[str]) -> NDArray[np.float32]:
+    units = np.stack([_unit(vector, text) for vector, text in zip(vectors, texts, strict=True)])
+    return _unit(units.mean(axis=0), texts[0]).astype(np.float32)
 
 
 def _unit(vector: NDArray[np.float64], text: str) -> NDArray[np.float64]:
@@ -72,15 +99,16 @@ def _unit(vector: NDArray[np.float64], text: str) -> NDArray[np.float64]:
     return vector / length
 
 
-def cache_name(prompt_set: PromptSet, manifest: ModelManifest) -> str:
+def cache_name(prompt_set: PromptSet, manifest: ModelManifest, head: str) -> str:
     """Return the file name of these embeddings: SHA-256 over all that determines them."""
     facts = {
         "format": _FORMAT,
         "prompt_set": prompt_set_digest(prompt_set),
         "weights": manifest.weights.sha256,
-        "family": manifest.family,
-        "quick_gelu": manifest.quick_gelu,
-        "context_length": manifest.context_length,
+        "files": manifest.weights.files,
+        "architecture": manifest.architecture.model_dump(mode="json"),
+        "tokenizer": manifest.tokenizer.model_dump(mode="json"),
+        "head": head,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest() + ".safetensors"
 

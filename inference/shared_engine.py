@@ -62,9 +62,9 @@ class SharedEngine(Engine):
         with self._lock:
             return super().adapter(model)
 
-    def prompt_embeddings(self, model: str, prompt_set: str) -> PromptEmbeddings:
+    def prompt_embeddings(self, model: str, prompt_set: str, head: str | None = None) -> PromptEmbeddings:
         with self._lock:
-            return super().prompt_embeddings(model, prompt_set)
+            return super().prompt_embeddings(model, prompt_set, head)
 
     def _encode(self, adapter: ModelAdapter, batch: torch.Tensor) -> NDArray[np.float32]:
         answer: Future[NDArray[np.float32]] = Future()

@@ -115,10 +115,10 @@ def copied(catalogue: Catalogue, folder: Path, **changes: object) -> Catalogue:
 
 
 def repinned(catalogue: Catalogue, folder: Path) -> Catalogue:
-    """The same, with the digest of whatever the weights file is now."""
+    """The same, with the digests of whatever the files are now."""
     manifest: ModelManifest = catalogue.manifest(MODEL)
-    digest = hashlib.sha256((folder / manifest.weights.file).read_bytes()).hexdigest()
-    weights = manifest.weights.model_copy(update={"sha256": digest})
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (manifest.weights.file, *manifest.weights.files)}
+    weights = manifest.weights.model_copy(update={"sha256": digests.pop(manifest.weights.file), "files": digests})
     return replace(catalogue, manifests=(manifest.model_copy(update={"weights": weights}),))
 
 
@@ -152,7 +152,8 @@ def test_weights_without_one_tensor_are_not_completed(catalogue: Catalogue, tmp_
 
 
 def test_a_manifest_that_contradicts_the_folder_is_refused(catalogue: Catalogue, tmp_path: Path) -> None:
-    assert "context_length is 77 in the manifest and 32" in refused(copied(catalogue, tmp_path, context_length=77))
+    longer = catalogue.manifest(MODEL).tokenizer.model_copy(update={"context_length": 77})
+    assert "context_length is 77 in the manifest and 32" in refused(copied(catalogue, tmp_path, tokenizer=longer))
     larger = catalogue.manifest(MODEL).preprocessing.model_copy(update={"image_size": 224})
     assert "image_size is 224 in the manifest and 64" in refused(copied(catalogue, tmp_path, preprocessing=larger))
 
@@ -160,9 +161,16 @@ def test_a_manifest_that_contradicts_the_folder_is_refused(catalogue: Catalogue,
 def test_a_folder_without_a_configuration_is_refused(catalogue: Catalogue, tmp_path: Path) -> None:
     without = copied(catalogue, tmp_path)
     (tmp_path / "open_clip_config.json").write_text("[]")
-    assert "no open_clip configuration" in refused(without)
+    assert "open_clip_config.json has SHA-256" in refused(without)
+    assert "no open_clip configuration" in refused(repinned(without, tmp_path))
     (tmp_path / "open_clip_config.json").unlink()
-    assert "open_clip_config.json is missing" in refused(without)
+    assert "open_clip_config.json cannot be read" in refused(without)
+
+
+def test_a_file_that_the_manifest_does_not_pin_is_not_read(catalogue: Catalogue, tmp_path: Path) -> None:
+    manifest = copied(catalogue, tmp_path).manifest(MODEL)
+    unpinned = manifest.model_copy(update={"weights": manifest.weights.model_copy(update={"files": {}})})
+    assert "weights.files does not name" in refused(replace(catalogue, manifests=(unpinned,)))
 
 
 def test_position_embeddings_of_another_size_are_not_stretched(catalogue: Catalogue, tmp_path: Path) -> None:
@@ -172,7 +180,7 @@ def test_position_embeddings_of_another_size_are_not_stretched(catalogue: Catalo
     config = json.loads(path.read_text())
     config["model_cfg"]["vision_cfg"]["image_size"] = 128
     path.write_text(json.dumps(config))
-    assert "visual.positional_embedding" in refused(stretched)
+    assert "visual.positional_embedding" in refused(repinned(stretched, tmp_path))
 
 
 def test_a_model_that_answers_with_nan_gives_no_score(catalogue: Catalogue, tmp_path: Path) -> None:
@@ -187,6 +195,7 @@ def test_a_model_that_answers_with_nan_gives_no_score(catalogue: Catalogue, tmp_
 
 
 def test_quick_gelu_comes_from_the_manifest(catalogue: Catalogue, tmp_path: Path, engine: Engine) -> None:
-    quick = Engine(copied(catalogue, tmp_path, quick_gelu=True), device="cpu", batch_size=1, cache_folder=None)
+    architecture = catalogue.manifest(MODEL).architecture.model_copy(update={"quick_gelu": True})
+    quick = Engine(copied(catalogue, tmp_path, architecture=architecture), device="cpu", batch_size=1, cache_folder=None)
     frame = as_frame(chest_radiograph())
     assert np.abs(quick.embed(MODEL, [frame]) - engine.embed(MODEL, [frame])).max() > 1e-3

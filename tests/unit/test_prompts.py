@@ -65,16 +65,19 @@ def test_prompts_that_cancel_out_or_give_no_number_are_refused() -> None:
 def test_the_cache_name_changes_with_everything_that_changes_the_vectors() -> None:
     model = manifest()
     other_weights = model.weights.model_copy(update={"sha256": "f" * 64})
+    other_architecture = model.architecture.model_copy(update={"quick_gelu": True})
+    other_tokenizer = model.tokenizer.model_copy(update={"context_length": 77})
     names = [
-        cache_name(prompts(), model),
-        cache_name(prompts(version=2), model),
-        cache_name(prompts(templates=("a {}",)), model),
-        cache_name(prompts(), model.model_copy(update={"weights": other_weights})),
-        cache_name(prompts(), model.model_copy(update={"quick_gelu": True})),
-        cache_name(prompts(), model.model_copy(update={"context_length": 77})),
+        cache_name(prompts(), model, "image"),
+        cache_name(prompts(version=2), model, "image"),
+        cache_name(prompts(templates=("a {}",)), model, "image"),
+        cache_name(prompts(), model, "patient"),
+        cache_name(prompts(), model.model_copy(update={"weights": other_weights}), "image"),
+        cache_name(prompts(), model.model_copy(update={"architecture": other_architecture}), "image"),
+        cache_name(prompts(), model.model_copy(update={"tokenizer": other_tokenizer}), "image"),
     ]
     assert len(set(names)) == len(names)
-    assert names[0] == cache_name(prompts(), manifest())
+    assert names[0] == cache_name(prompts(), manifest(), "image")
 
 
 @pytest.mark.parametrize("negative", [None, np.eye(3, dtype=np.float32)])

@@ -1,0 +1,139 @@
+"""Compares recomputed arrays with the reference outputs, and says what a difference looks like."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from inference.adapters import ModelAdapter, ModelLoadError
+from inference.golden.arrays import Recomputation, in_order
+from inference.golden.folder import Array, Golden, GoldenError, TypicalMistake
+
+_EXACT = ("token_ids", "attention_mask")
+_LIMITS = (
+    ("preprocessed", "preprocessed_max_abs"),
+    ("probabilities", "probabilities_max_abs"),
+    ("logits", "logits_max_abs"),
+    ("embeddings", "embeddings_max_abs"),
+    ("features", "embeddings_max_abs"),
+    ("cosine", "embeddings_max_abs"),
+)
+
+Precision = Literal["float32", "float16", "bfloat16"]
+
+_HALF: Mapping[Precision, Mapping[str, float]] = {
+    "float32": {},
+    "float16": {"embeddings_max_abs": 0.01, "logits_max_abs": 0.5, "probabilities_max_abs": 0.05},
+    "bfloat16": {"embeddings_max_abs": 0.05, "logits_max_abs": 2.0, "probabilities_max_abs": 0.2},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayCheck:
+    """One array: the largest absolute difference (None if shapes differ or nothing was computed) against its tolerance."""
+
+    array: str
+    difference: float | None
+    tolerance: float
+    problem: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is within the tolerance."""
+        return not self.problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenReport:
+    """All arrays of one folder, in the order of computation. `looks_like` is the closest typical mistake, "" if all is well."""
+
+    name: str
+    family: str
+    arrays: tuple[ArrayCheck, ...]
+    looks_like: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether all arrays are within their tolerances."""
+        return all(array.ok for array in self.arrays)
+
+
+def check(golden: Golden, adapter: ModelAdapter, *, precision: Precision = "float32") -> GoldenReport:
+    """Return how the model on its device compares with the reference outputs; `precision` is what it computes in.
+
+    Raises:
+        GoldenError: the folder has no tolerance for an array, or an input image is missing.
+    """
+    own = Recomputation(golden, adapter)
+    checks = tuple(_checked(name, golden, own, precision) for name in in_order(tuple(golden.expected)))
+    return GoldenReport(name=golden.name, family=adapter.manifest.family, arrays=checks, looks_like=_closest(checks, golden.mistakes))
+
+
+def require_match(golden: Golden, adapter: ModelAdapter, *, precision: Precision = "float32") -> GoldenReport:
+    """Return the report of a model that matches.
+
+    Raises:
+        ModelLoadError: it does not; the message names the first array that differs and what it looks like.
+        GoldenError: see `check`.
+    """
+    report = check(golden, adapter, precision=precision)
+    wrong = [array for array in report.arrays if not array.ok]
+    if wrong:
+        like = f"; that looks like {report.looks_like!r}" if report.looks_like else ""
+        raise ModelLoadError(
+            f"model {adapter.manifest.name} does not reproduce the reference outputs in {golden.folder}:"
+            f" {wrong[0].array} {wrong[0].problem}{like}"
+            ". It does not serve: compare the manifest with the publisher's code, or undo the update of a driver or library"
+        )
+    return report
+
+
+def _checked(name: str, golden: Golden, own: Recomputation, precision: Precision) -> ArrayCheck:
+    expected, tolerance = golden.expected[name], _tolerance(name, golden, precision)
+    found = own.array(name)
+    if found is None:
+        return ArrayCheck(array=name, difference=None, tolerance=tolerance, problem="is an array that this node cannot compute")
+    if found.shape != expected.shape:
+        return ArrayCheck(array=name, difference=None, tolerance=tolerance, problem=f"has shape {found.shape} instead of {expected.shape}")
+    difference = _difference(found, expected)
+    wrong = not difference <= tolerance
+    return ArrayCheck(
+        array=name,
+        difference=difference,
+        tolerance=tolerance,
+        problem=f"differs by {difference:.3g}, more than {tolerance:g}" if wrong else "",
+    )
+
+
+def _difference(found: Array, expected: Array) -> float:
+    if not found.size:
+        return 0.0
+    return float(np.abs(found.astype(np.float64) - expected.astype(np.float64)).max())
+
+
+def _tolerance(name: str, golden: Golden, precision: Precision) -> float:
+    if name in _EXACT:
+        return 0.0
+    limit = next((limit for part, limit in _LIMITS if part in name), None)
+    found = golden.tolerances.get(limit) if limit else None
+    if not isinstance(found, int | float):
+        raise GoldenError(f"{golden.folder}: golden.json gives no tolerance for {name}; add {limit or 'one'} under tolerance")
+    return max(float(found), _HALF[precision].get(str(limit), 0.0))
+
+
+def _closest(checks: tuple[ArrayCheck, ...], mistakes: tuple[TypicalMistake, ...]) -> str:
+    """The mistake that moves the first differing array by about as much: the later ones only follow from it."""
+    for wrong in (check for check in checks if not check.ok):
+        known = [mistake for mistake in mistakes if mistake.array == wrong.array]
+        if known:
+            return min(known, key=lambda mistake: _distance(wrong.difference, mistake.difference)).mistake
+    return ""
+
+
+def _distance(found: float | None, known: float | None) -> float:
+    """How many times larger or smaller; a changed shape is like a changed shape only."""
+    if found is None or known is None:
+        return 0.0 if found is known else math.inf
+    return abs(math.log(max(found, 1e-12) / max(known, 1e-12)))
