@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,10 +13,12 @@ from rich.table import Table
 
 from config import Catalogue
 from config.schema import ModelManifest
+from dicom_node.commands.model_import import import_model, verify_golden
 from dicom_node.commands.opening import FAILED, USAGE, ConfigOption, JsonOption, settings_and_catalogue, stop_with
 from inference.adapters import ModelLoadError, verify_weights
 
-app = typer.Typer(no_args_is_help=True, help="Installed models: list, show, verify.")
+app = typer.Typer(no_args_is_help=True, help="Installed models: list, show, verify, import.")
+app.command("import", epilog="Example: dicom-node models import plip/ --as plip --models-folder site")(import_model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +82,14 @@ def show(name: Annotated[str, typer.Argument(help="Name of the model.")], config
 @app.command(epilog="Examples: dicom-node models verify   or   dicom-node models verify anatomy-tiny --json")
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Names of models; all if left out.")] = None,
+    golden: Annotated[Path | None, typer.Option(help="Folder with reference outputs and their checkpoint, or a set of them.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hash the weights again, load them, and embed every prompt set that the model is used with. Exit 1 if anything is wrong."""
+    """Hash the weights again, load them, recompute reference outputs, embed every prompt set. Exit 1 if anything is wrong."""
+    if golden is not None:
+        verify_golden(golden, as_json=as_json)
+        return
     _, catalogue = settings_and_catalogue(config)
     manifests = [_manifest(catalogue, name) for name in names] if names else list(catalogue.manifests)
     checks = [check for manifest in manifests for check in _verify(manifest, catalogue)]
@@ -111,6 +118,8 @@ def _verify(manifest: ModelManifest, catalogue: Catalogue) -> list[Check]:
         step, start = "load", time.perf_counter()
         engine = Engine(catalogue, device="auto", batch_size=32, cache_folder=None)
         note(step, f"loaded to {engine.device}, logit scale {engine.adapter(manifest.name).logit_scale:.2f}")
+        if manifest.golden:
+            note("golden", f"reference outputs in {manifest.golden} reproduced")
         for prompt_set in _prompt_sets(manifest, catalogue):
             step, start = f"prompts {prompt_set}", time.perf_counter()
             labels, dimensions = engine.prompt_embeddings(manifest.name, prompt_set).positive.shape

@@ -1,42 +1,61 @@
-"""Every model family keeps the promises of `ModelAdapter`; open_clip also reproduces the reference outputs bit for bit enough."""
+"""Every model family keeps the promises of `ModelAdapter`, shown with a small fixture of its own or with the model that ships."""
 
-import hashlib
 import importlib
-import json
-import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from safetensors.torch import save_file
 
 from config import load
 from config.schema import ModelManifest
-from inference.adapters import ADAPTERS, ModelAdapter, load_adapter
-from inference.adapters.open_clip import OpenClipAdapter
+from inference.adapters import ADAPTERS, ModelAdapter
+from inference.golden import read_golden
+from inference.importing import IMPORTERS, FamilyImporter, importer_of
+from inference.importing.golden_facts import golden_family
+from inference.importing.install import fixture_adapter
+from tests.golden_fixtures import KINDS, write_fixture
 from tests.phantoms import as_frame, chest_radiograph
 
 _, CATALOGUE = load(None)
-SHARED = os.environ.get("DICOM_NODE_SHARED")
 
 
-def installed(family: str) -> ModelAdapter:
-    manifest = next(manifest for manifest in CATALOGUE.manifests if manifest.family == family)
-    return load_adapter(manifest, CATALOGUE.weights_path(manifest), "cpu")
+@pytest.fixture(scope="module", params=KINDS)
+def adapter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModelAdapter:
+    golden = read_golden(write_fixture(request.param, tmp_path_factory.mktemp("fixture") / request.param))
+    return fixture_adapter(golden, tmp_path_factory.mktemp("model"), "cpu")
 
 
 @pytest.mark.parametrize("family", ADAPTERS)
 def test_every_family_of_the_manifests_has_an_adapter_that_can_be_imported(family: str) -> None:
     module, _, attribute = ADAPTERS[family].partition(":")
     assert callable(getattr(importlib.import_module(module), attribute))
-    assert family in ModelManifest.model_json_schema()["properties"]["family"].get("enum", [family])
+    architecture = ModelManifest.model_json_schema()["properties"]["architecture"]
+    assert family in architecture["discriminator"]["mapping"]
 
 
 @pytest.mark.parametrize("family", ADAPTERS)
-def test_a_frame_becomes_the_input_that_the_manifest_describes(family: str) -> None:
-    adapter = installed(family)
+def test_every_family_can_be_imported_from_published_files(family: str) -> None:
+    importer: FamilyImporter = importer_of(family)
+    assert callable(importer.recognises)
+    assert callable(importer.convert)
+    assert importer.GOLDEN_FAMILIES
+
+
+def test_every_importer_is_of_a_family_that_can_be_loaded() -> None:
+    assert set(IMPORTERS) == set(ADAPTERS)
+
+
+def test_every_family_has_a_small_fixture(tmp_path: Path) -> None:
+    def families() -> Iterator[str]:
+        for kind in KINDS:
+            yield golden_family(read_golden(write_fixture(kind, tmp_path / kind)))
+
+    assert set(families()) == set(ADAPTERS)
+
+
+def test_a_frame_becomes_the_input_that_the_manifest_describes(adapter: ModelAdapter) -> None:
     side = adapter.manifest.preprocessing.image_size
     grey = chest_radiograph()
     for pixels in (grey, np.stack([grey] * 3, axis=-1), grey[:90], grey[:, :10], grey[:1, :1]):
@@ -45,53 +64,34 @@ def test_a_frame_becomes_the_input_that_the_manifest_describes(family: str) -> N
     assert torch.equal(adapter.preprocess(as_frame(grey)), adapter.preprocess(as_frame(np.stack([grey] * 3, axis=-1))))
 
 
-@pytest.mark.parametrize("family", ADAPTERS)
-def test_images_and_texts_become_unit_vectors_of_one_space(family: str) -> None:
-    adapter = installed(family)
-    images = adapter.encode_images(torch.stack([adapter.preprocess(as_frame(chest_radiograph()))] * 3))
-    texts = adapter.encode_texts(["a chest X-ray", "", "word " * 500])
-    for vectors in (images, texts):
-        assert (vectors.dtype, vectors.device.type, vectors.requires_grad) == (torch.float32, "cpu", False)
-        torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(3))
-    assert images.shape == texts.shape
-    assert adapter.logit_scale > 0
+def test_images_and_texts_become_unit_vectors_of_one_space(adapter: ModelAdapter) -> None:
+    batch = torch.stack([adapter.preprocess(as_frame(chest_radiograph()))] * 3)
+    rows, text_rows = adapter.encode_images(batch), adapter.encode_texts(["a chest X-ray", "", "word " * 500])
+    for head in adapter.heads:
+        images, texts = head.images(*[rows] * len(head.views)), head.texts(text_rows)
+        for vectors in (images, texts):
+            assert (vectors.dtype, vectors.device.type, vectors.requires_grad) == (torch.float32, "cpu", False)
+            torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(3))
+        assert images.shape == texts.shape
+        assert head.logit_scale > 0
+    assert len({head.name for head in adapter.heads}) == len(adapter.heads)
 
 
-@pytest.mark.parametrize("family", ADAPTERS)
-def test_pixels_that_are_no_display_values_are_refused(family: str) -> None:
+def test_a_model_with_one_head_gives_its_vectors_at_once(adapter: ModelAdapter) -> None:
+    if len(adapter.heads) > 1:
+        pytest.skip("has several heads")
+    rows = adapter.encode_texts(["a chest X-ray"])
+    torch.testing.assert_close(rows, adapter.heads[0].texts(rows))
+    assert adapter.logit_scale == adapter.heads[0].logit_scale
+
+
+def test_the_tokens_of_a_text_are_as_many_as_the_tower_reads(adapter: ModelAdapter) -> None:
+    tokens = adapter.tokenize(["a chest X-ray", "word " * 500])
+    assert tokens.ids.shape == tokens.attended.shape
+    assert tokens.ids.shape[1] <= adapter.manifest.tokenizer.context_length
+    assert tokens.attended.sum(dim=1).tolist()[1] == adapter.manifest.tokenizer.context_length
+
+
+def test_pixels_that_are_no_display_values_are_refused(adapter: ModelAdapter) -> None:
     with pytest.raises(ValueError, match="display values"):
-        installed(family).preprocess(as_frame(chest_radiograph() * 3))
-
-
-@pytest.mark.skipif(SHARED is None, reason="reference outputs are not here; set DICOM_NODE_SHARED")
-def test_the_reference_outputs_of_a_plain_open_clip_model_are_reproduced(tmp_path: Path) -> None:
-    folder = Path(str(SHARED)) / "golden" / "whylesionclip"
-    golden = json.loads((folder / "golden.json").read_text())
-    expected = np.load(folder / "expected.npz")
-    adapter = OpenClipAdapter(golden_manifest(golden, folder, tmp_path), tmp_path, "cpu")
-    frames = [as_frame((np.asarray(Image.open(folder / image["file"])) / 255).astype(np.float32)) for image in golden["inputs"]["images"]]
-
-    batch = torch.stack([adapter.preprocess(frame) for frame in frames])
-    np.testing.assert_allclose(batch.numpy(), expected["preprocessed"], rtol=0, atol=golden["tolerance"]["preprocessed_max_abs"])
-    np.testing.assert_array_equal(adapter.tokenize(golden["inputs"]["texts"]).numpy(), expected["token_ids"])
-    tolerance = golden["tolerance"]["embeddings_max_abs"]
-    np.testing.assert_allclose(adapter.encode_images(batch).numpy(), expected["image_embeddings"], rtol=0, atol=tolerance)
-    np.testing.assert_allclose(adapter.encode_texts(golden["inputs"]["texts"]).numpy(), expected["text_embeddings"], rtol=0, atol=tolerance)
-
-
-def golden_manifest(golden: dict[str, dict[str, object]], folder: Path, work: Path) -> ModelManifest:
-    """Put the reference checkpoint into `work` as safetensors; return a manifest with its facts."""
-    tensors = torch.load(folder / "checkpoint" / "open_clip_pytorch_model.bin", weights_only=True)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, work / "open_clip_model.safetensors")
-    (work / "open_clip_config.json").write_bytes((folder / "checkpoint" / "open_clip_config.json").read_bytes())
-    facts = CATALOGUE.manifest("anatomy-tiny").model_dump()
-    steps = golden["preprocess"]
-    facts |= {
-        "name": "reference",
-        "quick_gelu": golden["architecture"]["quick_gelu"],
-        "context_length": golden["tokenizer"]["context_length"],
-        "preprocessing": {key: steps[key] for key in ("image_size", "resize_mode", "interpolation", "mean", "std")},
-        "weights": {"folder": str(work), "sha256": hashlib.sha256((work / "open_clip_model.safetensors").read_bytes()).hexdigest()},
-        "gate": None,
-    }
-    return ModelManifest.model_validate(facts)
+        adapter.preprocess(as_frame(chest_radiograph() * 3))
