@@ -141,8 +141,10 @@ def _print_reports(reports: Sequence["GoldenReport"], refused: dict[str, str], d
             difference = "-" if array.difference is None else f"{array.difference:.3g}"
             result = "[green]ok[/green]" if array.ok else f"[red]{array.problem}[/red]"
             table.add_row(report.name, report.family, array.array, difference, f"{array.tolerance:g}", result)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(table)
+    for report in reports:
         if report.looks_like:
-            table.add_row(report.name, report.family, "", "", "", f"[red]looks like: {report.looks_like}[/red]")
+            console.print(f"{report.name} looks like: {report.looks_like}", style="red", markup=False)
     for name, reason in refused.items():
-        table.add_row(name, "", "", "", "", f"[red]{reason}[/red]")
-    Console().print(table)
+        console.print(f"{name} could not be compared: {reason}", style="red", markup=False)

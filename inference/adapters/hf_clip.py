@@ -11,6 +11,7 @@ import torch
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
 from config.architecture import Activation, HfClip
+from inference.adapters import ModelAdapter
 from inference.adapters.checkpoint import Checkpoint, load_strictly
 from inference.adapters.dual_encoder import DualEncoder
 from inference.adapters.openai_clip import blocks
@@ -20,7 +21,7 @@ ACTIVATIONS: Mapping[Activation, str] = {"gelu": "gelu", "quick-gelu": "quick_ge
 END_OF_TEXT = 49407
 
 
-def load(checkpoint: Checkpoint, device: str) -> DualEncoder:
+def load(checkpoint: Checkpoint, device: str) -> ModelAdapter:
     """Return the model on `device`.
 
     Raises:

@@ -12,6 +12,7 @@ import torch
 from open_clip.model import CLIP, CustomTextCLIP
 
 from config.architecture import OpenClip
+from inference.adapters import ModelAdapter
 from inference.adapters.checkpoint import Checkpoint, load_strictly
 from inference.adapters.dual_encoder import DualEncoder
 
@@ -20,7 +21,7 @@ TEXT_CONFIG_FILE = "config.json"  # of a text tower from Hugging Face
 BUFFERS = (".position_ids", "attn_mask")  # constants that older writers stored and current modules compute
 
 
-def load(checkpoint: Checkpoint, device: str) -> DualEncoder:
+def load(checkpoint: Checkpoint, device: str) -> ModelAdapter:
     """Return the model on `device`.
 
     Raises:

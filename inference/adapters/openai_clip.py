@@ -11,6 +11,7 @@ import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
 from config.architecture import OpenAiClip
+from inference.adapters import ModelAdapter
 from inference.adapters.checkpoint import Checkpoint, load_strictly
 from inference.adapters.dual_encoder import DualEncoder
 
@@ -20,7 +21,7 @@ _RESNET_REDUCTION = 32  # side of the image over side of the attention pool's gr
 _RESNET_WIDENING = 32  # channels of the last stage over those of the first
 
 
-def load(checkpoint: Checkpoint, device: str) -> DualEncoder:
+def load(checkpoint: Checkpoint, device: str) -> ModelAdapter:
     """Return the model on `device`.
 
     Raises:

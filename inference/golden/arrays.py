@@ -22,6 +22,11 @@ class Recomputation:
     def __init__(self, golden: Golden, adapter: ModelAdapter) -> None:
         self._golden, self._adapter = golden, adapter
 
+    @property
+    def largest_scale(self) -> float:
+        """The largest factor that a head puts on its cosines."""
+        return max(head.logit_scale for head in self._adapter.heads)
+
     def array(self, name: str) -> Array | None:
         """Return the array of this name; None if this node does not know how to compute it."""
         if name in _ARRAYS:

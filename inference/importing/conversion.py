@@ -36,6 +36,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     conversions = [importer_of(family).convert(checkpoint, published) for checkpoint in published.checkpoints]
     _alike(conversions, published.checkpoints)
     sources = {path.name: _digest(path) for checkpoint in published.checkpoints for path in checkpoint.paths}
+    _as_published(sources, request["known_files"], request["name"])
     gathered = gather(
         (
             *stated(_unstated(sources), "nobody stated it"),
@@ -79,6 +80,15 @@ def _alike(conversions: Sequence[Conversion], checkpoints: Sequence[PublishedChe
             key = next(iter(sorted(first.items() ^ other.items())), ("its facts",))[0]
             raise ImportRefusedError(
                 f"{checkpoints[0].name} and {checkpoint.name} differ in {key}, so they are no ensemble; name one of the files"
+            )
+
+
+def _as_published(sources: Mapping[str, str], known: Mapping[str, str], name: str) -> None:
+    for file, digest in sources.items():
+        if known.get(file, digest) != digest:
+            raise ImportRefusedError(
+                f"{file} has SHA-256 {digest}, its publisher's has {known[file]}; download it again, or import it under another name than"
+                f" {name} if it is another model"
             )
 
 

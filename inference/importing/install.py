@@ -148,6 +148,7 @@ def _converted(request: ImportRequest, folder: Path) -> tuple[ModelManifest, Imp
             "golden": str(request.golden.absolute()) if request.golden else None,
             "facts": str(request.facts.absolute()) if request.facts else None,
             "description": _described(request.description),
+            "known_files": request.description.files if request.description else {},
             "only": list(request.only),
             "folder": str(folder.absolute()),
             "source_bytes": sum(path.stat().st_size for path in files),

@@ -35,12 +35,16 @@ def read_published(source: Path, supplement: Path | None, only: tuple[str, ...] 
     Raises:
         ImportRefusedError: there are no weights, a file is damaged or incomplete, or it holds more than tensors.
     """
+    if supplement is not None and not supplement.is_dir():
+        raise ImportRefusedError(
+            f"the supplement {supplement} is no folder; give the folder with the files that the publisher does not ship"
+        )
     folder = source if source.is_dir() else source.parent
     files = weight_files(source) if not only else [folder / name for name in only]
     return Published(
         checkpoints=tuple(read_checkpoint(paths) for paths in _shards(files)),
-        documents=dict(_documents(folder)),
-        supplement=dict(_documents(supplement)) if supplement else {},
+        documents=dict(_documents(folder, folder.iterdir())),
+        supplement=dict(_documents(supplement, supplement.rglob("*"))) if supplement else {},
     )
 
 
@@ -64,8 +68,8 @@ def _shards(files: Iterable[Path]) -> list[tuple[Path, ...]]:
     return [tuple(group) for _, group in groupby(files, key=lambda path: _SHARD.sub("", path.stem) + path.suffix)]
 
 
-def _documents(folder: Path) -> Iterator[tuple[str, Path]]:
-    for path in sorted(folder.rglob("*")):
+def _documents(folder: Path, paths: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+    for path in sorted(paths):
         if path.is_file() and path.suffix not in WEIGHTS and path.stat().st_size <= _LARGEST_DOCUMENT:
             yield path.relative_to(folder).as_posix(), path
 

@@ -1,5 +1,6 @@
 """Every model reproduces the outputs of its publisher's code, from the published files alone; a mistake is noticed and named."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from config.schema import ModelManifest
@@ -17,10 +19,11 @@ from inference.adapters import ModelLoadError, load_adapter
 from inference.golden import GoldenReport, check, prove, read_golden
 from inference.golden.folder import fixtures_in
 from inference.importing import IMPORTERS, importer_of
-from inference.importing.install import ImportRequest, install, verify_fixture
-from tests.golden_fixtures import KINDS, write_fixture
+from inference.importing.install import ImportRequest, fixture_adapter, install, verify_fixture
+from tests.golden_fixtures import KINDS, MEAN, STD, write_fixture
 
 SHARED = os.environ.get("DICOM_NODE_SHARED")
+SAME_MISTAKE = {"ignore preprocess_cfg": "other mean/std", "other mean/std": "ignore preprocess_cfg"}  # the file says what differs
 
 
 def shared_fixtures() -> list[Path]:
@@ -55,6 +58,54 @@ def test_a_published_checkpoint_gives_what_its_publishers_code_gives(fixture: Pa
     for report in verify_fixture(fixture, "cpu"):
         assert report.ok, described(report)
         assert {array.array for array in report.arrays} == set(read_golden(fixture).expected)
+
+
+def facts_changed(manifest: ModelManifest, mistake: str) -> ModelManifest | None:
+    """The manifest with a typical mistake in it; None if the mistake is not one of facts."""
+    values = manifest.model_dump(mode="json")
+    architecture, steps, tokenizer = values["architecture"], values["preprocessing"], values["tokenizer"]
+    other = (MEAN, STD) if steps["mean"][0] == steps["std"][0] else ([0.5] * 3, [0.5] * 3)
+    common = {name: steps[name] for name in ("image_size", "mean", "std", "interpolation")}
+    gelu = {name: "gelu" if value != "gelu" else "quick-gelu" for name, value in architecture.items() if name.endswith("activation")}
+    changes: dict[str, dict[str, Any]] = {
+        "wrong gelu": {"architecture": architecture | (gelu or {"quick_gelu": not architecture.get("quick_gelu", True)})},
+        "erf gelu": {"architecture": architecture | gelu},
+        "squash": {"preprocessing": common | {"resize_mode": "squash"}},
+        "no padding to square": {"preprocessing": common | {"resize_mode": "squash"}},
+        "shortest+crop": {"preprocessing": common | {"resize_mode": "shortest", "crop_offset": "round"}},
+        "bilinear": {"preprocessing": steps | {"interpolation": "bilinear"}},
+        "antialias on": {"preprocessing": steps | {"antialias": True}},
+        "no antialias": {"preprocessing": steps | {"antialias": False}},
+        "other mean/std": {"preprocessing": steps | {"mean": other[0], "std": other[1]}},
+        "mean/std .5": {"preprocessing": steps | {"mean": [0.5] * 3, "std": [0.5] * 3}},
+        "CLIP mean/std": {"preprocessing": steps | {"mean": MEAN, "std": STD}},
+        "ignore preprocess_cfg": {"preprocessing": steps | {"mean": MEAN, "std": STD}},
+        "half the heads": {"architecture": architecture | {"image_heads": architecture.get("image_heads", 2) // 2}},
+        "one head": {"architecture": architecture | {"image_heads": 1}},
+        "cased": {"tokenizer": tokenizer | {"lower_case": False}},
+        "exp(logit_scale)": {"architecture": architecture | {"logit_scale": {"kind": "stored"}}},
+        "scale not clamped": {"architecture": architecture | {"logit_scale": {"kind": "stored"}}},
+    }
+    try:
+        return ModelManifest.model_validate(values | changes[mistake]) if changes.get(mistake) else None
+    except (KeyError, ValidationError):
+        return None
+
+
+@pytest.mark.skipif(SHARED is None, reason="reference outputs of the publishers' code are not here; set DICOM_NODE_SHARED")
+@pytest.mark.parametrize("fixture", shared_fixtures(), ids=lambda fixture: f"{fixture.parent.name}-{fixture.name}")
+def test_typical_mistakes_are_noticed_and_named(fixture: Path, tmp_path: Path) -> None:
+    if not built_in(fixture):
+        pytest.skip("no importer for this family yet")
+    golden = read_golden(fixture)
+    manifest = fixture_adapter(golden, tmp_path, "cpu").manifest
+    named = {}
+    for mistake in {one.mistake for one in golden.mistakes}:
+        wrong = facts_changed(manifest, mistake)
+        if wrong is not None:
+            named[mistake] = check(golden, load_adapter(wrong, tmp_path, "cpu")).looks_like
+    assert named
+    assert {mistake: name for mistake, name in named.items() if name not in {mistake, SAME_MISTAKE.get(mistake)}} == {}
 
 
 def test_a_small_checkpoint_of_each_layout_gives_what_plain_tensor_operations_give(own: Path) -> None:
@@ -141,8 +192,6 @@ def test_weights_of_the_right_shapes_in_the_wrong_places_are_noticed(
     shutil.copytree(folder, tmp_path / "small")
     path = tmp_path / "small" / manifest.weights.file
     save_file(change(load_file(path)), path)
-    import hashlib  # noqa: PLC0415
-
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     repinned = manifest.model_copy(update={"weights": manifest.weights.model_copy(update={"sha256": digest})})
     with pytest.raises(ModelLoadError, match="image_embeddings differs by"):

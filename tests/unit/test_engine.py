@@ -19,6 +19,9 @@ from config.schema import ModelManifest
 from inference.adapters import ModelLoadError, ModelOutputError
 from inference.engine import Engine
 from inference.frames import Frame
+from inference.importing.install import ImportRequest, install
+from inference.scores import pair_softmax
+from tests.golden_fixtures import write_fixture
 from tests.phantoms import as_frame, chest_radiograph, head_ct
 
 MODEL, ANATOMY, PAIRS = "anatomy-tiny", "anatomy", "chest-radiograph-demonstration"
@@ -192,6 +195,46 @@ def test_a_model_that_answers_with_nan_gives_no_score(catalogue: Catalogue, tmp_
     engine = Engine(repinned(broken, tmp_path), device="cpu", batch_size=1, cache_folder=None)
     with pytest.raises(ModelOutputError, match="NaN"):
         engine.scores(MODEL, ANATOMY, [as_frame(chest_radiograph())])
+
+
+def small_model(tmp_path: Path, kind: str) -> Catalogue:
+    """A catalogue with a small model of this kind that carries its reference outputs."""
+    fixture = write_fixture(kind, tmp_path / kind)
+    source = {"openai-vit": fixture / "ViT.pt", "chexzero": fixture / "checkpoints"}[kind]
+    imported = install(ImportRequest(source=source, name="small", golden=fixture), tmp_path / "site")
+    folder = tmp_path / "site" / "models" / "small"
+    weights = imported.manifest.weights.model_copy(update={"folder": str(folder)})
+    manifest = imported.manifest.model_copy(update={"weights": weights})
+    return replace(load(None)[1], routes=(), manifests=(manifest,))
+
+
+def test_a_model_that_does_not_reproduce_its_reference_outputs_does_not_serve(tmp_path: Path) -> None:
+    site = small_model(tmp_path, "openai-vit")
+    assert Engine(site, device="cpu", batch_size=1, cache_folder=None).adapter("small").logit_scale > 1
+    expected = Path(site.manifest("small").weights.folder) / "golden" / "expected.npz"
+    with np.load(expected) as arrays:
+        changed = {name: array + 0.001 if name == "image_embeddings" else array for name, array in arrays.items()}
+    np.savez(expected, **changed)
+    with pytest.raises(ModelLoadError, match=r"does not reproduce .* image_embeddings differs by 0\.001"):
+        Engine(site, device="cpu", batch_size=1, cache_folder=None).adapter("small")
+
+
+def test_an_ensemble_scores_with_the_mean_of_its_checkpoints_scores(tmp_path: Path) -> None:
+    site = small_model(tmp_path, "chexzero")
+    engine = Engine(site, device="cpu", batch_size=1, cache_folder=tmp_path / "cache")
+    frame = as_frame(chest_radiograph())
+    rows, prompts = engine.embed("small", [frame]), site.prompt_set(PAIRS)
+    heads = engine.adapter("small").heads
+    alone = []
+    for head in heads:
+        texts = engine.prompt_embeddings("small", PAIRS, head.name)
+        assert texts.negative is not None
+        scale = head.logit_scale if prompts.temperature == "model" else 1.0
+        alone.append(pair_softmax(head.images(torch.from_numpy(rows)).numpy(), texts.positive, texts.negative, scale=scale)[0])
+    assert len(heads) == 2
+    assert np.abs(alone[0] - alone[1]).max() > 1e-3
+    found = [score.value for score in engine.scores("small", PAIRS, [frame])[0]]
+    np.testing.assert_allclose(found, np.mean(alone, axis=0), rtol=1e-12)
 
 
 def test_quick_gelu_comes_from_the_manifest(catalogue: Catalogue, tmp_path: Path, engine: Engine) -> None:
