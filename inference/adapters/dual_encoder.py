@@ -37,7 +37,8 @@ class DualEncoder:
         self._device = torch.device(device)
         self._images, self._texts = encode_images, encode_texts
         scale = logit_factor(self.manifest.architecture.logit_scale, logit_scale_ln)
-        self.heads = (Head(name=ONLY_HEAD, logit_scale=scale, logit_bias=logit_bias, views=(ONLY_HEAD,), images=_same, texts=_same),)
+        head = Head(name=ONLY_HEAD, logit_scale=scale, logit_bias=logit_bias, views=(ONLY_HEAD,), images=_same, texts=_same)
+        self.heads: tuple[Head, ...] = (head,)
 
     @property
     def logit_scale(self) -> float:
