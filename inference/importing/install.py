@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,10 @@ def verify_fixture(folder: Path, device: str) -> tuple[GoldenReport, ...]:
     golden = read_golden(folder)
     files = tuple(Path(file).relative_to(golden.checkpoint.folder).as_posix() for file in golden.checkpoint.files)
     forms = (files,) if golden.checkpoint.is_ensemble else tuple((file,) for file in files)
-    return tuple(_verified(golden, form, device) for form in forms)
+    reports = tuple(_verified(golden, form, device) for form in forms)
+    return (
+        reports if len(forms) == 1 else tuple(replace(one, name=f"{one.name} {form[0]}") for one, form in zip(reports, forms, strict=True))
+    )
 
 
 def _verified(golden: Golden, files: tuple[str, ...], device: str) -> GoldenReport:
