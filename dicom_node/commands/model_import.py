@@ -129,7 +129,8 @@ def _print_import(imported: "Imported") -> None:
         console.print(
             "Nothing proved that it computes what its publisher's code does: give reference outputs with --golden.", style="yellow"
         )
-    console.print(f"Written: {imported.path}", highlight=False, soft_wrap=True)
+    folder = imported.path.parents[1]
+    console.print(f"Written: {imported.path}. The node finds it once models.folders names {folder}.", highlight=False, soft_wrap=True)
 
 
 def _print_reports(reports: Sequence["GoldenReport"], refused: dict[str, str], device: str) -> None:

@@ -28,7 +28,7 @@ def convert(checkpoint: PublishedCheckpoint, published: Published) -> Conversion
     try:
         image_width = tensors["visual.conv1.weight"].shape[0] if "visual.class_embedding" in tensors else _pooled_width(tensors)
         text_width = tensors["ln_final.weight"].shape[0]
-        image, text = image_tower(tensors, image_width // _HEAD_WIDTH or 1), text_tower(tensors, text_width // _HEAD_WIDTH or 1)
+        image, text = image_tower(tensors, 1), text_tower(tensors, 1)  # heads do not show in the tensors
     except (KeyError, ValueError) as exc:
         raise ImportRefusedError(f"{checkpoint.name} is no OpenAI CLIP: {exc} is missing; check --family") from exc
     side = image.image_size if isinstance(image.image_size, int) else image.image_size[0]
