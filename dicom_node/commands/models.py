@@ -37,7 +37,7 @@ def list_models(config: ConfigOption = None, as_json: JsonOption = False) -> Non
         typer.echo(json.dumps([_summary(manifest, catalogue) for manifest in catalogue.manifests], indent=2))
         return
     table = Table(title="Installed models")
-    for column in ("name", "version", "family", "input", "gate", "licence", "used by routes"):
+    for column in ("name", "version", "family", "input", "gate", "image quality", "licence", "used by routes"):
         table.add_column(column)
     for manifest in catalogue.manifests:
         side = manifest.preprocessing.image_size
@@ -47,6 +47,7 @@ def list_models(config: ConfigOption = None, as_json: JsonOption = False) -> Non
             manifest.family,
             f"{side} x {side} {manifest.colour}",
             manifest.gate.prompt_set if manifest.gate else "none",
+            _faults(manifest),
             f"{manifest.licence.name} ({manifest.licence.usage})",
             ", ".join(_routes(manifest, catalogue)) or "none",
         )
@@ -62,7 +63,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of the model.")], config
         **manifest.model_dump(mode="json"),
         "weights_folder": str(catalogue.weights_path(manifest)),
         "routes": _routes(manifest, catalogue),
-        "prompt_sets": _prompt_sets(manifest, catalogue),
+        "prompt_sets": list(catalogue.prompt_sets_asked(manifest)),
         "calibrations": [calibration.id for calibration in catalogue.calibrations if calibration.model == name],
     }
     if as_json:
@@ -111,7 +112,7 @@ def _verify(manifest: ModelManifest, catalogue: Catalogue) -> list[Check]:
         step, start = "load", time.perf_counter()
         engine = Engine(catalogue, device="auto", batch_size=32, cache_folder=None)
         note(step, f"loaded to {engine.device}, logit scale {engine.adapter(manifest.name).logit_scale:.2f}")
-        for prompt_set in _prompt_sets(manifest, catalogue):
+        for prompt_set in catalogue.prompt_sets_asked(manifest):
             step, start = f"prompts {prompt_set}", time.perf_counter()
             labels, dimensions = engine.prompt_embeddings(manifest.name, prompt_set).positive.shape
             note(step, f"{labels} labels embedded, {dimensions} dimensions")
@@ -138,19 +139,20 @@ def _summary(manifest: ModelManifest, catalogue: Catalogue) -> dict[str, object]
         "family": manifest.family,
         "colour": manifest.colour,
         "gate": manifest.gate.prompt_set if manifest.gate else None,
+        "quality": manifest.quality.prompt_set if manifest.quality else None,
         "licence": manifest.licence.name,
         "usage": manifest.licence.usage,
         "routes": _routes(manifest, catalogue),
     }
 
 
+def _faults(manifest: ModelManifest) -> str:
+    """The prompt set of image quality and how many of its faults are asked."""
+    return f"{manifest.quality.prompt_set}: {len(manifest.quality.labels)} faults" if manifest.quality else "none"
+
+
 def _routes(manifest: ModelManifest, catalogue: Catalogue) -> list[str]:
     return [route.name for route in catalogue.routes if route.model == manifest.name]
-
-
-def _prompt_sets(manifest: ModelManifest, catalogue: Catalogue) -> list[str]:
-    gate = [manifest.gate.prompt_set] if manifest.gate else []
-    return list(dict.fromkeys(gate + [route.prompt_set for route in catalogue.routes if route.model == manifest.name and route.prompt_set]))
 
 
 def _flat(facts: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:

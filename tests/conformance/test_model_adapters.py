@@ -16,6 +16,7 @@ from config import load
 from config.schema import ModelManifest
 from inference.adapters import ADAPTERS, ModelAdapter, load_adapter
 from inference.adapters.open_clip import OpenClipAdapter
+from tests.embedded import MODEL
 from tests.phantoms import as_frame, chest_radiograph
 
 _, CATALOGUE = load(None)
@@ -84,7 +85,7 @@ def golden_manifest(golden: dict[str, dict[str, object]], folder: Path, work: Pa
     tensors = torch.load(folder / "checkpoint" / "open_clip_pytorch_model.bin", weights_only=True)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, work / "open_clip_model.safetensors")
     (work / "open_clip_config.json").write_bytes((folder / "checkpoint" / "open_clip_config.json").read_bytes())
-    facts = CATALOGUE.manifest("anatomy-tiny").model_dump()
+    facts = CATALOGUE.manifest(MODEL).model_dump()
     steps = golden["preprocess"]
     facts |= {
         "name": "reference",
@@ -93,5 +94,6 @@ def golden_manifest(golden: dict[str, dict[str, object]], folder: Path, work: Pa
         "preprocessing": {key: steps[key] for key in ("image_size", "resize_mode", "interpolation", "mean", "std")},
         "weights": {"folder": str(work), "sha256": hashlib.sha256((work / "open_clip_model.safetensors").read_bytes()).hexdigest()},
         "gate": None,
+        "quality": None,
     }
     return ModelManifest.model_validate(facts)
