@@ -12,8 +12,8 @@ from config.schema import ModelManifest
 from dicom_node.demo.studies import DEMO_STUDIES
 from inference.frames import read_frames
 
-MODEL = "anatomy-tiny"
-GATE = "anatomy"  # its prompt set for kinds of image
+MODEL = "gatekeeper"
+GATE = "kind-of-image"  # its prompt set for kinds of image
 FINDINGS, FINDING = "demonstration-chest-radiograph", "pneumonia"
 
 # Until the model that ships has limits for image quality, the tests give them to it.

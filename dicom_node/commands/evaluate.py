@@ -87,7 +87,7 @@ def evaluate(
     The columns of the table: `path`, and if known `patient`, `source`, `modality`, `split`, `frame`. The labels: for a prompt set that
     chooses among kinds a column of its name (or `label`), for the others a column named as each label, with 1, 0 or nothing.
 
-    Example: dicom-node evaluate --model anatomy-tiny --data labelled.csv --output evaluation
+    Example: dicom-node evaluate --model gatekeeper --data labelled.csv --output evaluation
     """
     settings, catalogue = settings_and_catalogue(config)
     manifest = _manifest(catalogue, settings, model)

@@ -54,7 +54,7 @@ def list_models(config: ConfigOption = None, as_json: JsonOption = False) -> Non
     Console().print(table)
 
 
-@app.command(epilog="Example: dicom-node models show anatomy-tiny")
+@app.command(epilog="Example: dicom-node models show gatekeeper")
 def show(name: Annotated[str, typer.Argument(help="Name of the model.")], config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show everything that the manifest of one model says, and where its weights lie."""
     _, catalogue = settings_and_catalogue(config)
@@ -77,7 +77,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of the model.")], config
     Console().print(table)
 
 
-@app.command(epilog="Examples: dicom-node models verify   or   dicom-node models verify anatomy-tiny --json")
+@app.command(epilog="Examples: dicom-node models verify   or   dicom-node models verify gatekeeper --json")
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Names of models; all if left out.")] = None,
     config: ConfigOption = None,
