@@ -33,6 +33,7 @@ MODEL = "gatekeeper"
 LABELS = Path(__file__).parent / "labels" / "development-set.yaml"
 _BLOCK = re.compile(r"(<!-- measured: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _DRAWS = 10
+_DEGRADED = 700  # images of the val split, each with every fault in every strength
 _FEWEST = 20
 
 
@@ -40,12 +41,13 @@ def main(pack: Path, data: Path, output: Path) -> None:
     _, catalogue = load(None)
     card = catalogue.weights_path(catalogue.manifest(MODEL)) / "README.md"
     table = export_validation(pack, output / "val")
-    val = evaluated(table, output / "on-val", "--degrade")
+    val = evaluated(table, output / "on-val")
+    degraded = evaluated(table, output / "degraded", "--degrade", "--prompt-set", "image-quality", "--limit", str(_DEGRADED))
     development = evaluated(data / "MANIFEST.csv", output / "on-development-set", "--labels", str(LABELS), "--prompt-set", "kind-of-image")
     engine = Engine(catalogue, device="cpu", batch_size=16, cache_folder=None)
     blocks: Mapping[str, Callable[[], Iterator[str]]] = {
         "kinds": lambda: kinds_table(val, development),
-        "faults": lambda: faults_table(val),
+        "faults": lambda: faults_table(degraded, val),
         "findings": lambda: findings_table(val),
         "paraphrases": lambda: paraphrases_table(engine, read_pack(pack, "val")),
         "speed": lambda: speed_table(engine),
@@ -79,8 +81,8 @@ def kinds_table(val: Any, development: Any) -> Iterator[str]:
         yield f"| {concept['label']} | " + " | ".join(row) + " |"
 
 
-def faults_table(val: Any) -> Iterator[str]:
-    study = val["degradation"]
+def faults_table(degraded: Any, val: Any) -> Iterator[str]:
+    study = degraded["degradation"]
     yield "| fault | images | AUROC, strength 0.25 | 0.5 (medium) | 1.0 | Spearman, means | threshold | found at medium | false alarms |"
     yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     for kind in study["kinds"]:
