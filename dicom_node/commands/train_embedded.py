@@ -42,6 +42,8 @@ def train_embedded(
     from inference.embedded.training.run import Plan, TrainingError, train  # noqa: PLC0415
     from inference.embedded.training.vocabulary import distil_words  # noqa: PLC0415
 
+    if device not in {"auto", "cpu", "cuda"} or (device == "cuda" and not torch.cuda.is_available()):
+        stop_with(f"cannot train on {device!r}; take auto, cpu, or cuda where there is a CUDA device", USAGE)
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
