@@ -8,7 +8,7 @@ PEERS := dcmtk orthanc dicom3tools libpixelmed-java default-jdk-headless
 export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
 
-.PHONY: help demo serve test lint bench docs peers wheel clean
+.PHONY: help demo serve test lint bench card docs peers wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,9 @@ lint: $(READY) ## ruff, mypy --strict and the import rules
 bench: $(READY) ## measure the node against its parts in the same run
 	$(BIN)/python -m tests.bench
 
+card: $(READY) ## measure the embedded model's card again (PACK=training pack, DATA=development set)
+	$(BIN)/python -m tests.bench.card $(PACK) $(DATA) card-output
+
 docs: $(READY) ## renew the generated parts of the documents
 	$(BIN)/python -m dicom_node.reference README.md dicom_node/README.md deploy/RUNBOOK.md
 
@@ -49,4 +52,4 @@ wheel: $(READY) ## build the wheel
 	$(BIN)/python -m build --wheel
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist demo-output *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist demo-output card-output *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

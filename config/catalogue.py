@@ -47,6 +47,12 @@ class Catalogue:
         """
         return {route.name: route for route in self.routes}[name]
 
+    def prompt_sets_asked(self, manifest: ModelManifest) -> tuple[str, ...]:
+        """Return the names of the prompt sets that the model is asked with: its gate, image quality, the findings of its routes."""
+        own = (section.prompt_set for section in (manifest.gate, manifest.quality) if section is not None)
+        findings = (route.prompt_set for route in self.routes if route.model == manifest.name and route.prompt_set)
+        return tuple(dict.fromkeys((*own, *findings)))
+
     def weights_path(self, manifest: ModelManifest) -> Path:
         """Return the folder of the model's files, `package:` resolved; relative to the manifest was made absolute by the loader."""
         return weights_folder(manifest.weights.folder)

@@ -7,9 +7,10 @@ from typing import Generic, Protocol, TypeVar
 from config.catalogue import prompt_set_digest, weights_folder
 from config.mistakes import Mistake, mistake_at, suggestion
 from config.routes import RouteRule
-from config.schema import Calibration, ModelManifest, PromptSet, Settings
+from config.schema import Calibration, ModelManifest, PromptSet, QualitySection, Settings
 from config.source import Location, SourceDocument
 
+_GATE_RECIPE, _FAULT_RECIPE = "multi-class-softmax", "pair-softmax"
 _FREE_TO_USE = frozenset({"permissive", "share-alike"})
 
 _V_co = TypeVar("_V_co", covariant=True)
@@ -61,6 +62,7 @@ def inconsistencies(inventory: Inventory) -> Iterator[Mistake]:
         yield from _route(route, inventory)
     for manifest in inventory.manifests:
         yield from _gate(manifest, inventory)
+        yield from _quality(manifest, inventory)
     yield from _calibrations(inventory)
     for index, name in enumerate(inventory.settings.models.acknowledged_licences):
         if message := _unknown(name, "model", inventory.model_names(), inventory):
@@ -94,6 +96,9 @@ def _route(route: Sourced[RouteRule], inventory: Inventory) -> Iterator[Mistake]
         yield route.mistake(("model",), message)
     if message := _unknown(rule.prompt_set, "prompt set", inventory.prompt_set_names(), inventory):
         yield route.mistake(("prompt_set",), message)
+    asked = inventory.prompt_set(rule.prompt_set) if rule.prompt_set else None
+    if asked is not None and any(label.fault for label in asked.labels):
+        yield route.mistake(("prompt_set",), f"{asked.name} holds faults, not findings; name it under quality in a model's manifest")
     for index, name in enumerate(rule.destinations or ()):
         known = (destination.name for destination in inventory.settings.destinations)
         if message := _unknown(name, "destination", known, inventory):
@@ -144,8 +149,48 @@ def _gate(manifest: Sourced[ModelManifest], inventory: Inventory) -> Iterator[Mi
     if message := _unknown(gate.prompt_set, "prompt set", inventory.prompt_set_names(), inventory):
         yield manifest.mistake(where, message)
     prompt_set = inventory.prompt_set(gate.prompt_set)
-    if prompt_set is not None and prompt_set.recipe != "multi-class-softmax":
-        yield manifest.mistake(where, f"{gate.prompt_set} is {prompt_set.recipe}; a gate needs the recipe multi-class-softmax")
+    if prompt_set is not None and prompt_set.recipe != _GATE_RECIPE:
+        yield manifest.mistake(where, f"{gate.prompt_set} is {prompt_set.recipe}; a gate needs the recipe {_GATE_RECIPE}")
+
+
+def _quality(manifest: Sourced[ModelManifest], inventory: Inventory) -> Iterator[Mistake]:
+    quality = manifest.value.quality
+    if quality is None:
+        return
+    where = ("quality", "prompt_set")
+    if message := _unknown(quality.prompt_set, "prompt set", inventory.prompt_set_names(), inventory):
+        yield manifest.mistake(where, message)
+    prompt_set = inventory.prompt_set(quality.prompt_set)
+    if prompt_set is not None and prompt_set.recipe != _FAULT_RECIPE:
+        yield manifest.mistake(where, f"{prompt_set.name} is {prompt_set.recipe}; image quality needs the recipe {_FAULT_RECIPE}")
+    elif prompt_set is not None:
+        yield from _faults(manifest, quality, prompt_set)
+    yield from _kinds_of_faults(manifest, quality, inventory)
+
+
+def _faults(manifest: Sourced[ModelManifest], quality: QualitySection, prompt_set: PromptSet) -> Iterator[Mistake]:
+    labels = {label.name: label for label in prompt_set.labels}
+    for name in quality.labels:
+        where = ("quality", "labels", name)
+        if name not in labels:
+            yield manifest.mistake(where, f"prompt set {prompt_set.name} has no label {name!r}" + suggestion(name, tuple(labels)))
+        elif labels[name].fault is None:
+            message = f"prompt set {prompt_set.name} does not say what a report makes of {name!r}; give that label a fault"
+            yield manifest.mistake(where, message)
+
+
+def _kinds_of_faults(manifest: Sourced[ModelManifest], quality: QualitySection, inventory: Inventory) -> Iterator[Mistake]:
+    gate = manifest.value.gate
+    kinds = inventory.prompt_set(gate.prompt_set) if gate else None
+    known = tuple(label.name for label in kinds.labels) if kinds and kinds.recipe == _GATE_RECIPE else ()
+    for name, limit in quality.labels.items():
+        where: Location = ("quality", "labels", name, "kinds")
+        if limit.kinds and gate is None:
+            yield manifest.mistake(where, f"model {manifest.value.name} has no gate, which would tell kinds apart; remove kinds")
+        for index, kind in enumerate(limit.kinds if known else ()):
+            if kind not in known:
+                message = f"the gate of {manifest.value.name} has no kind {kind!r}" + suggestion(kind, known)
+                yield manifest.mistake((*where, index), message)
 
 
 def _calibrations(inventory: Inventory) -> Iterator[Mistake]:

@@ -166,22 +166,29 @@ class WeightsSection(Section):
     )
 
 
-class RotationSection(Section):
-    """When an image that fails the gate as it lies, and passes it turned, counts as rotated."""
-
-    kinds: tuple[Slug, ...] = Field(min_length=1, description="Kinds of image that have an upright; only these are turned.")
-    minimum_probability: float = Field(gt=0, lt=1, description="Softmax probability that the expected kinds must reach when turned.")
-    minimum_gain: float = Field(gt=0, lt=1, description="By how much that must exceed the probability of the image as it lies.")
-    threshold_source: str = Field(min_length=1, description="How these numbers were chosen.")
-
-
 class GateSection(Section):
     """The question put to the pixels before any other: are you what the header says?"""
 
     prompt_set: Slug = Field(description="Prompt set whose labels are the kinds of image that this model can tell apart.")
     minimum_probability: float = Field(gt=0, lt=1, description="Softmax probability that the expected kinds must reach together.")
     threshold_source: str = Field(description="How that number was chosen.")
-    rotation: RotationSection | None = Field(None, description="None: rotated images are not looked for; they fail the gate.")
+
+
+class FaultLimitSection(Section):
+    """From which score on this model is believed to see a fault, and in which images."""
+
+    threshold: float = Field(gt=0, lt=1, description="Score, the pair-softmax share in [0, 1], from which the fault is reported.")
+    threshold_source: str = Field(min_length=1, description="Data, counts and false-alarm rate that the number comes from.")
+    kinds: tuple[Slug, ...] = Field(
+        (), description="Kinds of image, as the gate names them, that are asked; all that are of a patient if left out."
+    )
+
+
+class QualitySection(Section):
+    """Image quality as this model sees it. The words and what they mean stand in the prompt set, the numbers here."""
+
+    prompt_set: Slug = Field(description="Prompt set whose labels are faults of images.")
+    labels: dict[Slug, FaultLimitSection] = Field(min_length=1, description="Faults that are asked; one that is not named is not asked.")
 
 
 class ModelDescription(Section):
@@ -195,6 +202,7 @@ class ModelDescription(Section):
     preprocessing: Preprocessing = Field(description="What happens to a frame before the image tower.")
     colour: Literal["grey", "colour", "any"] = Field(description="Frames that the model was made for.")
     gate: GateSection | None = Field(None, description="None: no pixel gate, which every result of the model says.")
+    quality: QualitySection | None = Field(None, description="None: image quality is measured on the pixels only.")
     licence: LicenceSection
     intended_use: str = Field(min_length=1, description="One sentence, copied into every report.")
 
@@ -223,15 +231,29 @@ class PublishedModel(ModelDescription):
     files: dict[str, Sha256] = Field(default_factory=dict, description="Published files whose SHA-256 is known.")
 
 
+class FaultSection(Section):
+    """What a report makes of a fault of image quality."""
+
+    grade: Literal["limited", "non-diagnostic"] = Field(description="Image quality (CID 7036) where the fault is seen.")
+    sentence: str = Field(min_length=1, description="What is wrong, for a technologist: one sentence, ending in a full stop.")
+    abstain: Literal["quality", "gate disagrees"] | None = Field(
+        None, description="Reason for which no findings are looked for then; none: they are, and the report names the fault beside them."
+    )
+
+
 class LabelSection(Section):
     """One label of a prompt set."""
 
     name: Slug
-    concept: Code = Field(description="Code of the finding (or of the kind of image).")
+    concept: Code = Field(description="Code of the finding, of the fault (CID 6135, 6315 or 7011) or of the kind of image.")
     site: Code | None = Field(None, description="Finding Site (363698007, SCT).")
     positive: tuple[str, ...] = Field(min_length=1, description="Texts that describe it; their embeddings are averaged.")
     negative: tuple[str, ...] = Field((), description="Texts that describe its absence; pair-softmax needs them.")
     flag: Literal["none", "urgent", "emergency"] = Field("none", description="Flag if Present, once the site is calibrated.")
+    foreign: str = Field(
+        "", description="For a kind that is no image of a patient: what it is, in words for the report ('a scanned document')."
+    )
+    fault: FaultSection | None = Field(None, description="For image quality: what the report makes of it.")
 
 
 class PromptSet(Section):
@@ -258,6 +280,10 @@ class PromptSet(Section):
             raise ValueError("two labels have the same name")
         if self.recipe == "pair-softmax" and (bare := [label.name for label in self.labels if not label.negative]):
             raise ValueError(f"recipe pair-softmax needs negative texts: {bare[0]}")
+        if self.recipe != "pair-softmax" and (faults := [label.name for label in self.labels if label.fault]):
+            raise ValueError(f"a fault is there or not, which needs the recipe pair-softmax: {faults[0]}")
+        if self.recipe != "multi-class-softmax" and (foreign := [label.name for label in self.labels if label.foreign]):
+            raise ValueError(f"foreign is said of a kind of image, which needs the recipe multi-class-softmax: {foreign[0]}")
         return self
 
 

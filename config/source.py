@@ -37,6 +37,8 @@ class SourceDocument:
         """Yield the line of every part of a location, up to the first that is not there."""
         node = self.root
         for part in location:
+            if part == 0 and not isinstance(node, yaml.SequenceNode):
+                continue  # the only value, written without a list around it
             if isinstance(node, yaml.MappingNode):
                 pair = next(((key, value) for key, value in node.value if key.value == part), None)
                 if pair is None:

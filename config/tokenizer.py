@@ -48,7 +48,7 @@ class WordPiece(_Tokenizer):
     """BERT's word pieces: [CLS] pieces [SEP], padded with [PAD]."""
 
     kind: Literal["wordpiece"] = "wordpiece"
-    vocabulary: FileName = Field(description="File of the vocabulary in the model's folder, one token a line.")
+    vocabulary: FileName = Field(description="File of the vocabulary in the model's folder: one token a line, or tokenizer.json.")
     lower_case: bool = Field(description="Lower-case and strip accents, whatever the vocabulary looks like.")
     longest_word: int = Field(ge=1, le=1000, description="Characters of the longest word that is cut into pieces; a longer one is unknown.")
     padding: Padding

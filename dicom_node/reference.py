@@ -14,6 +14,7 @@ from pydicom.uid import UID
 
 from config import load
 from config.reference import markdown_table, settings_reference
+from config.routes import RouteRule
 from dicom_node.capabilities import TRANSFER_SYNTAXES, storage_contexts
 from dicom_node.commands import app
 from dicom_node.lifecycle import DELIVERY, STUDY, WORK_ITEM
@@ -82,9 +83,16 @@ def routes_table() -> str:
     _, catalogue = load(None)
     rows = ["| route | model | pixels must show | findings | otherwise |", "|---|---|---|---|---|"]
     for route in catalogue.routes:
-        otherwise = f"not analysed: {route.no_analysis}" if route.no_analysis else "" if route.model else "image quality only"
-        rows.append(f"| {route.name} | {route.model or ''} | {', '.join(route.expect)} | {route.prompt_set or ''} | {otherwise} |")
+        rows.append(f"| {route.name} | {route.model or ''} | {', '.join(route.expect)} | {route.prompt_set or ''} | {_otherwise(route)} |")
     return "\n".join(rows) + "\n"
+
+
+def _otherwise(route: RouteRule) -> str:
+    if route.no_analysis:
+        return f"not analysed: {route.no_analysis}"
+    if route.model is None:
+        return "image quality only"
+    return "" if route.expect else "the kind of image is told, not compared"
 
 
 BLOCKS: Mapping[str, Callable[[], str]] = {

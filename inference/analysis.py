@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
@@ -11,12 +11,9 @@ from config.catalogue import Catalogue, prompt_set_digest
 from config.routes import RouteRule
 from inference.adapters import ModelOutputError
 from inference.findings import Abstention, AbstentionReason, Analysis, Exclusion, Finding, ImageRef, Outcome, Provenance
-from inference.questions import Questions, ask
+from inference.questions import Questions, Scorer, ask
 from inference.reading import Reading
 from inference.selection import ChosenFrames, SelectedInstance, choose_frames
-
-if TYPE_CHECKING:
-    from inference.engine import Engine
 
 __all__ = ["SelectedInstance", "analyse", "decode_analysis", "encode_analysis", "unanswered"]
 
@@ -32,7 +29,7 @@ def analyse(
     route: RouteRule,
     selected: Sequence[SelectedInstance],
     excluded: Sequence[Exclusion],
-    engine: "Engine",
+    engine: Scorer,
     catalogue: Catalogue,
     site: str,
     analysed_at: datetime,
@@ -41,7 +38,8 @@ def analyse(
     """Return what is to be reported about these instances. Pixels that cannot be used become abstentions, never exceptions.
 
     `analysed_at` is aware. Projection images are judged one by one; slices of a series and frames of a multi-frame instance
-    together: the gate by their mean, a finding by the mean of its three highest scores, at the frame with the highest.
+    together: the gate by their mean, a fault that the model is asked about by its median score, a finding by the mean of its three
+    highest; the last two are told at the frame with the highest score.
 
     Raises:
         ModelLoadError: the model of the route cannot be loaded.
@@ -60,7 +58,7 @@ def analyse(
             analysed_at=analysed_at,
         )
     chosen = choose_frames(selected, maximum_frames=route.maximum_frames)
-    questions = _questions(route, catalogue, site, maximum_frame_megapixels)
+    questions = _questions(route, catalogue, site)
     reading = Reading()
     frames = reading.frames(
         chosen,
@@ -92,6 +90,7 @@ def analyse(
         excluded=(*excluded, *_left_out(chosen)),
         findings=findings,
         quality=tuple(reading.quality),
+        kinds=tuple(reading.kinds),
         abstentions=_merged(reading.abstentions),
         provenance=_provenance(questions, engine, chosen) if questions is not None and reading.used else None,
     )
@@ -136,7 +135,7 @@ def decode_analysis(data: bytes) -> Analysis:
     return msgspec.json.decode(data, type=Analysis)
 
 
-def _questions(route: RouteRule, catalogue: Catalogue, site: str, maximum_frame_megapixels: float) -> Questions | None:
+def _questions(route: RouteRule, catalogue: Catalogue, site: str) -> Questions | None:
     if route.model is None:
         return None
     manifest = catalogue.manifest(route.model)
@@ -144,10 +143,10 @@ def _questions(route: RouteRule, catalogue: Catalogue, site: str, maximum_frame_
     return Questions(
         route=route,
         manifest=manifest,
-        gate_prompts=catalogue.prompt_set(manifest.gate.prompt_set) if manifest.gate and route.expect else None,
+        gate_prompts=catalogue.prompt_set(manifest.gate.prompt_set) if manifest.gate else None,
+        quality_prompts=catalogue.prompt_set(manifest.quality.prompt_set) if manifest.quality and route.quality else None,
         prompt_set=prompt_set,
         calibration=catalogue.calibration_for(manifest, prompt_set, site) if prompt_set else None,
-        maximum_frame_megapixels=maximum_frame_megapixels,
     )
 
 
@@ -173,7 +172,7 @@ def _merged(abstentions: Sequence[Abstention]) -> tuple[Abstention, ...]:
     return tuple(Abstention(reason=reason, detail=detail, images=tuple(refs)) for (reason, detail), refs in images.items())
 
 
-def _provenance(questions: Questions, engine: "Engine", chosen: Sequence[ChosenFrames]) -> Provenance:
+def _provenance(questions: Questions, engine: Scorer, chosen: Sequence[ChosenFrames]) -> Provenance:
     manifest = questions.manifest
     prompts = questions.prompt_set or questions.gate_prompts
     return Provenance(
@@ -189,13 +188,19 @@ def _provenance(questions: Questions, engine: "Engine", chosen: Sequence[ChosenF
     )
 
 
-def _parameters(questions: Questions, engine: "Engine", chosen: Sequence[ChosenFrames]) -> tuple[str, ...]:
-    gate, prompt_set = questions.manifest.gate, questions.prompt_set
+def _parameters(questions: Questions, engine: Scorer, chosen: Sequence[ChosenFrames]) -> tuple[str, ...]:
+    prompt_set, quality = questions.prompt_set, questions.quality_prompts
     recipe = (f"recipe={prompt_set.recipe}", f"temperature={prompt_set.temperature}") if prompt_set else ()
-    gated = "gate=none"
-    if gate is not None and questions.gate_prompts is not None:
-        gated = f"gate={'+'.join(questions.route.expect)}>={gate.minimum_probability}"
-    return (f"frames={sum(len(choice.frame_numbers) for choice in chosen)}", f"device={engine.device}", *recipe, gated)
+    faults = (f"quality-prompt-set={quality.name}", f"quality-prompt-set-sha256={prompt_set_digest(quality)}") if quality else ()
+    frames = sum(len(choice.frame_numbers) for choice in chosen)
+    return (f"frames={frames}", f"device={engine.device}", *recipe, _gate_parameter(questions), *faults)
+
+
+def _gate_parameter(questions: Questions) -> str:
+    gate, prompts, expect = questions.manifest.gate, questions.gate_prompts, questions.route.expect
+    if gate is None or prompts is None:
+        return "gate=none"
+    return f"gate={'+'.join(expect)}>={gate.minimum_probability}" if expect else f"gate={prompts.name}, nothing expected"
 
 
 def _aware(time: datetime) -> datetime:

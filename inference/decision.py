@@ -4,11 +4,14 @@ import math
 from collections.abc import Sequence
 
 from config.catalogue import prompt_set_digest
-from config.schema import Calibration, GateSection, LabelCalibration, LabelSection, PromptSet, RotationSection
-from inference.findings import Finding, FlagLevel, Presence, Score
+from config.schema import Calibration, FaultLimitSection, GateSection, LabelCalibration, LabelSection, PromptSet
+from inference.findings import PROMPT, Finding, FlagLevel, Presence, QualityGrade, QualityVerdict, Score
 
 NOT_CALIBRATED = "not calibrated for this site: the score is no probability and nothing is decided from it"
 
+_DECIMALS = 6  # thresholds may lie close to 1
+_UNIT = "{score}"  # UCUM annotation: a number that ranks images and is no probability
+_GRADES = {"limited": QualityGrade.LIMITED, "non-diagnostic": QualityGrade.NON_DIAGNOSTIC}
 _FLAGS = {"none": FlagLevel.NONE, "urgent": FlagLevel.URGENT, "emergency": FlagLevel.EMERGENCY}
 
 
@@ -32,9 +35,27 @@ def gate_agrees(expected_probability: float, gate: GateSection) -> bool:
     return expected_probability >= gate.minimum_probability
 
 
-def is_rotated(as_it_lies: float, turned: float, rotation: RotationSection) -> bool:
-    """True if an image is clearly of an expected kind when turned, and more so than as it lies (both softmax probabilities)."""
-    return turned >= rotation.minimum_probability and turned - as_it_lies >= rotation.minimum_gain
+def judge_fault(score: Score, label: LabelSection, limit: FaultLimitSection) -> QualityVerdict:
+    """Return what the model says of one fault: there from the manifest's threshold on, else DIAGNOSTIC.
+
+    Raises:
+        ValueError: the score is of another label or not in [0, 1], or the label does not say what a report makes of it.
+    """
+    fault = _label({label.name: label}, score).fault
+    if fault is None:
+        raise ValueError(f"label {label.name!r} is no fault of image quality")
+    seen = score.value >= limit.threshold
+    return QualityVerdict(
+        check=f"{PROMPT}{label.name}",
+        image=score.image,
+        measured=round(score.value, _DECIMALS),
+        unit=_UNIT,
+        threshold=limit.threshold,
+        threshold_source=limit.threshold_source,
+        grade=_GRADES[fault.grade] if seen else QualityGrade.DIAGNOSTIC,
+        code=label.concept,
+        sentence=fault.sentence if seen else f"The model does not see this fault: {label.name}.",
+    )
 
 
 def calibrated_probability(score: float, calibration: LabelCalibration) -> float:

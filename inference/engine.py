@@ -96,14 +96,12 @@ class Engine:
         Raises:
             ModelLoadError: a model cannot be loaded.
         """
-        for route in self._catalogue.routes:
-            if route.model is None:
-                continue
-            gate = self._catalogue.manifest(route.model).gate
-            wanted = {route.prompt_set, gate.prompt_set if gate and route.expect else None} - {None}
-            self.adapter(route.model)
-            for prompt_set in wanted:
-                self.prompt_embeddings(route.model, str(prompt_set))
+        used = {route.model for route in self._catalogue.routes}
+        for manifest in self._catalogue.manifests:
+            if manifest.name in used:
+                self.adapter(manifest.name)
+                for prompt_set in self._catalogue.prompt_sets_asked(manifest):
+                    self.prompt_embeddings(manifest.name, prompt_set)
 
     def adapter(self, model: str) -> ModelAdapter:
         """Return the loaded model, which reproduced its reference outputs on this device if its manifest names some.

@@ -110,12 +110,17 @@ class Finding:
     image: ImageRef
 
 
+PROMPT = "prompt:"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityVerdict:
     """One quality check on one image: what was measured, against which limit, and what that means.
 
-    `grade` is DIAGNOSTIC if the check found nothing wrong. `code` (CID 6135 or 7011) names the defect that the check
-    looks for. `sentence` explains the verdict to a technologist and holds no patient data.
+    `check` names a check that measured the pixels, or is `prompt:LABEL` if the model was asked: then `measured` is its score,
+    the median of the frames that are judged together, and `image` the frame with the highest. `grade` is DIAGNOSTIC if nothing
+    wrong was found. `code` (CID 6135, 6315 or 7011) names the defect that is looked for. `sentence` explains the verdict to a
+    technologist and holds no patient data.
     """
 
     check: str
@@ -127,6 +132,25 @@ class QualityVerdict:
     grade: QualityGrade
     code: Code
     sentence: str
+
+    @property
+    def by_model(self) -> bool:
+        """True if the model was asked; False if a check measured the pixels."""
+        return self.check.startswith(PROMPT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageKind:
+    """What the model takes images (one, or those of a series together) for: told beside the results, never a finding.
+
+    `kind` is in words, `probability` its softmax share among all kinds, in [0, 1]. `expected`: the route names kinds, and these
+    images passed; otherwise nobody has compared the kind with anything.
+    """
+
+    kind: str
+    probability: float
+    expected: bool
+    images: tuple[ImageRef, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +187,7 @@ class Analysis:
     excluded: tuple[Exclusion, ...] = ()
     findings: tuple[Finding, ...] = ()
     quality: tuple[QualityVerdict, ...] = ()
+    kinds: tuple[ImageKind, ...] = ()
     abstentions: tuple[Abstention, ...] = ()
     provenance: Provenance | None = None
 

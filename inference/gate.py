@@ -5,22 +5,36 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from config.schema import PromptSet
+from config.schema import LabelSection, PromptSet
 from inference.findings import Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KindShare:
+    """One kind of image and its softmax share among all kinds, in [0, 1]. `words` are for a report; `foreign`: no image of a patient."""
+
+    label: str
+    words: str
+    share: float
+    foreign: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateReading:
-    """What the model takes one image (or the frames of one series, averaged) for.
+    """What the model takes one image (or the frames of one series, averaged) for; `expected` holds the kinds that the route names."""
 
-    `expected_probability` is the softmax share of all expected kinds together; `looks_like` is the
-    likeliest kind of all and `looks_like_probability` its share. All shares are in [0, 1]; kinds are in words.
-    """
+    likeliest: KindShare
+    expected: tuple[KindShare, ...]
 
-    expected_probability: float
-    expected: tuple[str, ...]
-    looks_like: str
-    looks_like_probability: float
+    @property
+    def expected_probability(self) -> float:
+        """The share of all expected kinds together; 0 if none is expected."""
+        return sum(kind.share for kind in self.expected)
+
+    @property
+    def likeliest_expected(self) -> KindShare | None:
+        """The likeliest of the expected kinds; None if none is expected."""
+        return max(self.expected, key=lambda kind: kind.share, default=None)
 
 
 def read_gate(scores: Sequence[Sequence[Score]], *, expect: Sequence[str], prompt_set: PromptSet) -> GateReading:
@@ -33,21 +47,22 @@ def read_gate(scores: Sequence[Sequence[Score]], *, expect: Sequence[str], promp
         raise ValueError("a gate needs at least one frame")
     if prompt_set.recipe != "multi-class-softmax":
         raise ValueError(f"prompt set {prompt_set.name} cannot be a gate: its recipe is {prompt_set.recipe}, not multi-class-softmax")
-    names = tuple(label.name for label in prompt_set.labels)
-    if unknown := [kind for kind in expect if kind not in names]:
-        raise ValueError(f"prompt set {prompt_set.name} has no kind {unknown[0]!r}; it has {', '.join(names)}")
-    mean = np.mean([[_value(frame, name) for name in names] for frame in scores], axis=0)
-    likeliest = int(mean.argmax())
+    kinds = {label.name: _kind(label, scores) for label in prompt_set.labels}
+    if unknown := [kind for kind in expect if kind not in kinds]:
+        raise ValueError(f"prompt set {prompt_set.name} has no kind {unknown[0]!r}; it has {', '.join(kinds)}")
     return GateReading(
-        expected_probability=float(sum(mean[names.index(kind)] for kind in dict.fromkeys(expect))),
-        expected=tuple(in_words(kind) for kind in dict.fromkeys(expect)),
-        looks_like=in_words(names[likeliest]),
-        looks_like_probability=float(mean[likeliest]),
+        likeliest=max(kinds.values(), key=lambda kind: kind.share),
+        expected=tuple(kinds[name] for name in dict.fromkeys(expect)),
     )
 
 
-def in_words(kind: str) -> str:
-    """Return the name of a kind as a report says it: chest-radiograph is CHEST RADIOGRAPH."""
+def _kind(label: LabelSection, scores: Sequence[Sequence[Score]]) -> KindShare:
+    share = float(np.mean([_value(frame, label.name) for frame in scores]))
+    return KindShare(label=label.name, words=label.foreign or _in_capitals(label.name), share=share, foreign=bool(label.foreign))
+
+
+def _in_capitals(kind: str) -> str:
+    """The name of a kind as a report says it: chest-radiograph is CHEST RADIOGRAPH."""
     return kind.replace("-", " ").upper()
 
 

@@ -1,42 +1,55 @@
-"""What is asked of the model about frames that it may see: first what they show, then the findings of the route."""
+"""What is asked of the model about frames that it may see: what they show, what is wrong with them, then the findings of the route."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from statistics import median
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
 from config.routes import RouteRule
-from config.schema import Calibration, GateSection, ModelManifest, PromptSet
+from config.schema import Calibration, FaultLimitSection, LabelSection, ModelManifest, PromptSet
 from inference.attributes import text
-from inference.decision import decide, gate_agrees
-from inference.findings import AbstentionReason, Finding, Score
-from inference.frames import Frame, UndecodableError, read_frames
-from inference.gate import GateReading, read_gate
-from inference.orientation import rotated_verdict, rotation_of, turned_views
+from inference.decision import decide, gate_agrees, judge_fault
+from inference.findings import AbstentionReason, Finding, ImageKind, ImageRef, QualityGrade, QualityVerdict, Score
+from inference.frames import Frame
+from inference.gate import GateReading, KindShare, read_gate
 from inference.reading import AskedFrame, Reading
 from inference.scores import pool
-
-if TYPE_CHECKING:
-    from inference.engine import Engine
 
 _CODE_STRING = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _")  # PS3.5 Table 6.2-1, CS
 _CODE_STRING_LENGTH = 16
 
 
+class Scorer(Protocol):
+    """What an analysis needs of the engine: see `inference.engine.Engine` for shapes and errors."""
+
+    device: str
+
+    def embed(self, model: str, frames: Iterable[Frame]) -> NDArray[np.float32]: ...
+
+    def score(
+        self, model: str, prompt_set: str, embeddings: NDArray[np.float32], images: Sequence[ImageRef]
+    ) -> tuple[tuple[Score, ...], ...]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Questions:
-    """The model of a route and what the route asks of it. `prompt_set` None: only what the pixels show."""
+    """The model of a route and what is asked of it.
+
+    `gate_prompts` and `quality_prompts` are None if the manifest has none, or the route checks no quality. `prompt_set` None: no
+    findings.
+    """
 
     route: RouteRule
     manifest: ModelManifest
     gate_prompts: PromptSet | None
+    quality_prompts: PromptSet | None
     prompt_set: PromptSet | None
     calibration: Calibration | None
-    maximum_frame_megapixels: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,21 +59,28 @@ class _Group:
     frames: tuple[AskedFrame, ...]
     embeddings: NDArray[np.float32]
 
+    @property
+    def images(self) -> tuple[ImageRef, ...]:
+        return tuple(frame.image for frame in self.frames)
 
-def ask(questions: Questions, engine: "Engine", frames: Iterable[Frame], reading: Reading) -> tuple[Finding, ...]:
-    """Return the findings of the route on the frames that the gate lets pass; refusals and rotation go to `reading`.
 
-    `frames` are those of `reading`, which names them as they are taken.
+def ask(questions: Questions, scorer: Scorer, frames: Iterable[Frame], reading: Reading) -> tuple[Finding, ...]:
+    """Return the findings of the route on the frames that may be searched. What they show, their faults and refusals go to `reading`.
+
+    `frames` are those of `reading`, which names them as they are taken. Each is embedded once, whatever is asked of it. Frames
+    that are judged together get one finding a label, by `pool`, because a finding may lie in few of them; and one verdict a fault,
+    by the median: half of them must have it. The first and last slices of a sound series look cut off, blank or noisy. Both are
+    told at the frame with the highest score.
 
     Raises:
         ModelLoadError, ModelOutputError, DeviceMemoryError: as the engine does.
     """
-    embeddings = engine.embed(questions.manifest.name, frames)
-    groups = [group for group in _groups(reading.asked, embeddings) if _shows_what_is_expected(group, questions, engine, reading)]
+    embeddings = scorer.embed(questions.manifest.name, frames)
+    groups = [group for group in _groups(reading.asked, embeddings) if _may_be_searched(group, questions, scorer, reading)]
     prompt_set = questions.prompt_set
     if prompt_set is None:
         return ()
-    scores = [score for group in groups for score in _pooled(_scores(group, prompt_set, questions.manifest, engine))]
+    scores = [score for group in groups for score in _together(_scores(group, prompt_set, questions.manifest, scorer), pool)]
     return decide(scores, prompt_set, questions.calibration)
 
 
@@ -70,64 +90,97 @@ def _groups(asked: Sequence[AskedFrame], embeddings: NDArray[np.float32]) -> Ite
         yield _Group(frames=tuple(asked[row] for row in rows), embeddings=embeddings[rows])
 
 
-def _scores(group: _Group, prompt_set: PromptSet, manifest: ModelManifest, engine: "Engine") -> tuple[tuple[Score, ...], ...]:
-    return engine.score(manifest.name, prompt_set.name, group.embeddings, [frame.image for frame in group.frames])
+def _scores(group: _Group, prompt_set: PromptSet, manifest: ModelManifest, scorer: Scorer) -> tuple[tuple[Score, ...], ...]:
+    return scorer.score(manifest.name, prompt_set.name, group.embeddings, group.images)
 
 
-def _pooled(frames: Sequence[Sequence[Score]]) -> tuple[Score, ...]:
-    """One score a label: the pooled value, at the frame with the highest (the key image)."""
+def _together(frames: Sequence[Sequence[Score]], rule: Callable[[Sequence[float]], float]) -> tuple[Score, ...]:
+    """One score a label: the value of all frames by `rule`, at the frame with the highest (the key image)."""
     return tuple(
-        Score(label=label[0].label, value=pool([score.value for score in label]), image=max(label, key=lambda score: score.value).image)
+        Score(label=label[0].label, value=rule([score.value for score in label]), image=max(label, key=lambda score: score.value).image)
         for label in zip(*frames, strict=True)
     )
 
 
-def _shows_what_is_expected(group: _Group, questions: Questions, engine: "Engine", reading: Reading) -> bool:
-    gate, prompts, expect = questions.manifest.gate, questions.gate_prompts, questions.route.expect
-    if gate is None or prompts is None or not expect:
-        return True
-    shown = read_gate(_scores(group, prompts, questions.manifest, engine), expect=expect, prompt_set=prompts)
-    if gate_agrees(shown.expected_probability, gate):
-        return True
-    if not _noted_as_rotated(group, shown, questions, engine, reading):
-        detail = _disagreement(group.frames[0].instance.header, questions.route, shown, gate)
-        reading.abstain(AbstentionReason.GATE_DISAGREES, detail, *(frame.image for frame in group.frames))
-    return False
-
-
-def _noted_as_rotated(group: _Group, shown: GateReading, questions: Questions, engine: "Engine", reading: Reading) -> bool:
-    gate, prompts, expect = questions.manifest.gate, questions.gate_prompts, questions.route.expect
-    rotation = rotation_of(gate, expect) if gate is not None else None
-    if rotation is None or prompts is None or len(group.frames) != 1:
+def _may_be_searched(group: _Group, questions: Questions, scorer: Scorer, reading: Reading) -> bool:
+    """True if findings may be looked for. What the group shows and what is wrong with it is noted whatever the answer."""
+    header = group.frames[0].instance.header
+    shown = _shown(group, questions, scorer)
+    disagreement = _disagreement(shown, questions, header)
+    kind = None if shown is None else shown.likeliest if disagreement else shown.likeliest_expected or shown.likeliest
+    faults = tuple(_faults(group, kind, questions, scorer))
+    reading.quality.extend(verdict for _, verdict in faults)
+    if disagreement:
+        reading.abstain(AbstentionReason.GATE_DISAGREES, disagreement, *group.images)
         return False
-    (frame,) = group.frames
-    turned = []
-    for view in _turned(frame, questions.maximum_frame_megapixels):
-        scores = engine.scores(questions.manifest.name, prompts.name, [view])
-        turned.append(read_gate(scores, expect=expect, prompt_set=prompts))
-    verdict = rotated_verdict(shown, turned, frame.image, rotation) if turned else None
-    if verdict is None:
-        return False
-    reading.quality.append(verdict)
-    reading.abstain(AbstentionReason.QUALITY, "the image looks rotated: no findings were looked for", frame.image)
-    return True
+    if kind is not None:
+        expected = bool(questions.route.expect)
+        reading.kinds.append(ImageKind(kind=kind.words, probability=kind.share, expected=expected, images=group.images))
+    refusal = _refusal(faults, header, questions)
+    if refusal is not None:
+        reading.abstain(*refusal, *group.images)
+    return refusal is None
 
 
-def _turned(frame: AskedFrame, maximum_megapixels: float) -> tuple[Frame, ...]:
-    """The frame is read once more, because frames are not kept; one that has vanished since is not turned."""
-    try:
-        (again,) = read_frames(frame.instance.path, [frame.frame_number], maximum_megapixels=maximum_megapixels)
-    except UndecodableError:
-        return ()
-    return turned_views(again)
+def _shown(group: _Group, questions: Questions, scorer: Scorer) -> GateReading | None:
+    """What the gate reads, whether or not the route expects something; None without a gate."""
+    prompts = questions.gate_prompts
+    if prompts is None:
+        return None
+    return read_gate(_scores(group, prompts, questions.manifest, scorer), expect=questions.route.expect, prompt_set=prompts)
 
 
-def _disagreement(header: Dataset, route: RouteRule, shown: GateReading, gate: GateSection) -> str:
-    says = f"header says {_body_part(header)} (route {route.name})"
-    if shown.looks_like in shown.expected:
-        needed = f"{gate.minimum_probability:.2f} is needed"
-        return f"{says}, pixels do not show it clearly: {' or '.join(shown.expected)} with p = {shown.expected_probability:.2f}, {needed}"
-    return f"{says}, pixels look like {shown.looks_like} (p = {shown.looks_like_probability:.2f})"
+def _faults(group: _Group, kind: KindShare | None, questions: Questions, scorer: Scorer) -> Iterator[tuple[LabelSection, QualityVerdict]]:
+    """The verdict on every fault that is asked of such a kind of image; `kind` is None where no gate tells it."""
+    quality, prompts = questions.manifest.quality, questions.quality_prompts
+    if quality is None or prompts is None:
+        return
+    labels = {label.name: label for label in prompts.labels}
+    for score in _together(_scores(group, prompts, questions.manifest, scorer), median):
+        limit = quality.labels.get(score.label)
+        if limit is not None and _concerns(limit, kind):
+            yield labels[score.label], judge_fault(score, labels[score.label], limit)
+
+
+def _concerns(limit: FaultLimitSection, kind: KindShare | None) -> bool:
+    if limit.kinds:
+        return kind is not None and kind.label in limit.kinds
+    return kind is None or not kind.foreign
+
+
+def _refusal(
+    faults: Sequence[tuple[LabelSection, QualityVerdict]], header: Dataset, questions: Questions
+) -> tuple[AbstentionReason, str] | None:
+    """Why no findings are looked for, by the clearest of the faults that forbid it. None if none does.
+
+    A fault that only spoils the search is no reason on a route that searches for nothing; one that contradicts the header is.
+    """
+    found = sorted(faults, key=lambda fault: -fault[1].measured)
+    for label, verdict in found:
+        if verdict.grade is QualityGrade.DIAGNOSTIC or label.fault is None or label.fault.abstain is None:
+            continue
+        reason, words = AbstentionReason(label.fault.abstain), verdict.sentence[0].lower() + verdict.sentence[1:].rstrip(".")
+        if reason is AbstentionReason.GATE_DISAGREES:
+            return reason, f"{_header_says(header, questions.route)}, {words}"
+        if questions.prompt_set is not None:
+            return reason, f"{words}: no findings were looked for"
+    return None
+
+
+def _disagreement(shown: GateReading | None, questions: Questions, header: Dataset) -> str:
+    """How header and pixels contradict each other; empty if they do not, or there is nothing to compare."""
+    gate, route = questions.manifest.gate, questions.route
+    if gate is None or shown is None or not shown.expected or gate_agrees(shown.expected_probability, gate):
+        return ""
+    says = _header_says(header, route)
+    if shown.likeliest in shown.expected:
+        kinds, needed = " or ".join(kind.words for kind in shown.expected), f"{gate.minimum_probability:.2f} is needed"
+        return f"{says}, pixels do not show it clearly: {kinds} with p = {shown.expected_probability:.2f}, {needed}"
+    return f"{says}, pixels look like {shown.likeliest.words} (p = {shown.likeliest.share:.2f})"
+
+
+def _header_says(header: Dataset, route: RouteRule) -> str:
+    return f"header says {_body_part(header)} (route {route.name})"
 
 
 def _body_part(header: Dataset) -> str:

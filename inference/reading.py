@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from config.schema import ModelManifest
-from inference.findings import Abstention, AbstentionReason, ImageRef, QualityGrade, QualityVerdict
+from inference.findings import Abstention, AbstentionReason, ImageKind, ImageRef, QualityGrade, QualityVerdict
 from inference.frames import Frame, UndecodableError, read_frames
 from inference.quality import check_frame
 from inference.selection import ChosenFrames, SelectedInstance
@@ -14,10 +14,9 @@ BLANK = "blank"  # the quality check after which there is nothing to look at
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedFrame:
-    """A frame that went to the model: where it lies in its file, and what names it in results."""
+    """A frame that went to the model: the instance that it is of, and what names it in results."""
 
     instance: SelectedInstance
-    frame_number: int
     image: ImageRef
 
 
@@ -28,6 +27,7 @@ class Reading:
     used: list[SelectedInstance] = field(default_factory=list)
     asked: list[AskedFrame] = field(default_factory=list)
     quality: list[QualityVerdict] = field(default_factory=list)
+    kinds: list[ImageKind] = field(default_factory=list)
     abstentions: list[Abstention] = field(default_factory=list)
 
     def frames(
@@ -37,9 +37,9 @@ class Reading:
         for choice in chosen:
             try:
                 decoded = read_frames(choice.instance.path, choice.frame_numbers, maximum_megapixels=maximum_megapixels)
-                for frame_number, frame in zip(choice.frame_numbers, decoded, strict=True):
+                for frame in decoded:
                     if self._admits(frame, choice.instance, manifest, check_quality=check_quality):
-                        self.asked.append(AskedFrame(instance=choice.instance, frame_number=frame_number, image=frame.ref))
+                        self.asked.append(AskedFrame(instance=choice.instance, image=frame.ref))
                         yield frame
             except UndecodableError as exc:
                 self.abstain(AbstentionReason.UNREADABLE, str(exc), choice.instance.image)

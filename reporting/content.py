@@ -41,7 +41,7 @@ def report_content(analysis: Analysis, evidence: Evidence, algorithms: Algorithm
     groups = [
         _status_group(analysis, evidence, algorithms.main),
         *(_finding_group(finding, evidence, algorithms.main) for finding in analysis.findings),
-        *(_quality_group(verdicts, evidence, algorithms.quality) for verdicts in _by_image(analysis.quality, evidence)),
+        *(_quality_group(verdicts, evidence, algorithms) for verdicts in _by_image(analysis.quality, evidence)),
     ]
     root = ContainerContentItem(name=_concept(codes.IMAGING_MEASUREMENT_REPORT), template_id="1500")
     return _with(
@@ -154,13 +154,14 @@ def _threshold(finding: Finding) -> Iterable[ContentItem]:
         yield _number(codes.THRESHOLD_VALUE, round(finding.threshold, _SCORE_DECIMALS), codes.NO_UNITS, _CONTAINS)
 
 
-def _quality_group(verdicts: Sequence[QualityVerdict], evidence: Evidence, algorithm: Algorithm) -> ContentItem:
-    """TID 1501 for the quality of one image: the worst grade of its checks, and the defects that they found."""
+def _quality_group(verdicts: Sequence[QualityVerdict], evidence: Evidence, algorithms: Algorithms) -> ContentItem:
+    """TID 1501 for the quality of one image as one algorithm sees it: the worst grade that it gave, and the defects that it found."""
     source, frame_number = _source(verdicts[0].image, evidence)
-    uid = tracking_uid(evidence.study_instance_uid, source.sop_instance_uid, frame_number, "quality")
+    label, algorithm = ("quality-prompts", algorithms.main) if verdicts[0].by_model else ("quality", algorithms.quality)
+    uid = tracking_uid(evidence.study_instance_uid, source.sop_instance_uid, frame_number, label)
     defects = {verdict.code.value: verdict.code for verdict in verdicts if verdict.grade is not QualityGrade.DIAGNOSTIC}
     return _group(
-        _tracking_identifier("quality", uid),
+        _tracking_identifier(label, uid),
         uid,
         [
             _code(codes.FINDING, codes.IMAGE_QUALITY, _CONTAINS),
@@ -174,10 +175,11 @@ def _quality_group(verdicts: Sequence[QualityVerdict], evidence: Evidence, algor
 
 
 def _by_image(verdicts: Iterable[QualityVerdict], evidence: Evidence) -> Iterable[list[QualityVerdict]]:
-    images: dict[tuple[str, int | None], list[QualityVerdict]] = {}
+    """The verdicts on each image, those of the pixel checks and those of the model apart."""
+    images: dict[tuple[bool, str, int | None], list[QualityVerdict]] = {}
     for verdict in verdicts:
         source, frame_number = _source(verdict.image, evidence)
-        images.setdefault((source.sop_instance_uid, frame_number), []).append(verdict)
+        images.setdefault((verdict.by_model, source.sop_instance_uid, frame_number), []).append(verdict)
     return images.values()
 
 

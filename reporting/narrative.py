@@ -1,10 +1,22 @@
 """The words of a report: the paragraph that a radiologist reads first, and the comments that say what it does not show."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from inference.findings import Abstention, Analysis, Finding, FlagLevel, ImageRef, Outcome, Presence, QualityGrade
+from inference.findings import (
+    PROMPT,
+    Abstention,
+    AbstentionReason,
+    Analysis,
+    Finding,
+    FlagLevel,
+    ImageKind,
+    Outcome,
+    Presence,
+    QualityGrade,
+    QualityVerdict,
+)
 from reporting.attributes import printable
 
 NOT_ANALYSED = "Not analysed"
@@ -28,11 +40,15 @@ def summary(analysis: Analysis) -> str:
 
 
 def comments(analysis: Analysis) -> tuple[str, ...]:
-    """Return the comments, each about one thing: disclaimer, shadow, what was not analysed and why, sources, what was left out."""
+    """Return the comments, each about one thing.
+
+    Disclaimer, shadow, what was not analysed and why, what the images show, what is wrong with them, sources, what was left out.
+    """
     lines = [
         DISCLAIMER if analysis.provenance else DISCLAIMER_WITHOUT_MODEL,
         SHADOW if analysis.in_shadow else "",
         *(_abstention(abstention) for abstention in analysis.abstentions),
+        *_kinds(analysis),
         *_quality_sentences(analysis),
         *_threshold_sources(analysis.findings),
         *_exclusions(analysis),
@@ -59,17 +75,22 @@ def _state(analysis: Analysis) -> str:
     if analysis.outcome is Outcome.NOT_ATTEMPTED:
         return "NOT ANALYSED: no AI result. This is not a negative result."
     partial = "PARTIAL result: not everything could be analysed." if analysis.outcome is Outcome.PARTIAL else ""
-    if analysis.in_shadow:
+    if analysis.in_shadow and not _no_findings_wanted(analysis):
         scored = "scores are reported, no finding is asserted or excluded" if analysis.findings else "no scores are reported"
         return f"{partial} SHADOW: the model is not calibrated for this site; {scored} and nothing is flagged.".strip()
     return partial
+
+
+def _no_findings_wanted(analysis: Analysis) -> bool:
+    """True if the route asks for no findings, as opposed to a search that did not come about."""
+    return analysis.provenance is None or any(abstention.reason is AbstentionReason.NO_MODEL for abstention in analysis.abstentions)
 
 
 def _findings(analysis: Analysis) -> str:
     if analysis.outcome in {Outcome.FAILED, Outcome.NOT_ATTEMPTED}:
         return ""
     if not analysis.findings:
-        return "No finding was looked for." if analysis.provenance is None else "No finding was scored."
+        return "No finding was looked for." if _no_findings_wanted(analysis) else "No finding was scored."
     by_label = [list(group) for _, group in groupby(sorted(analysis.findings, key=lambda f: f.label), key=lambda f: f.label)]
     sentences = sorted((_label(group) for group in by_label), reverse=True)
     words = " ".join(sentence for _, _, sentence in sentences)
@@ -96,9 +117,14 @@ def _label(findings: list[Finding]) -> tuple[int, float, str]:
 def _quality(analysis: Analysis) -> str:
     if analysis.grade is None:
         return ""
-    defects = dict.fromkeys(verdict.code.meaning for verdict in analysis.quality if verdict.grade is not QualityGrade.DIAGNOSTIC)
-    named = f" ({', '.join(defects)})" if defects else ""
-    return f"Image quality: {_GRADE[analysis.grade]}{named}."
+    measured, seen = (_defects(analysis, by_model=by_model) for by_model in (False, True))
+    named = "; ".join(filter(None, (measured, f"as the model sees it: {seen}" if seen else "")))
+    return f"Image quality: {_GRADE[analysis.grade]}{f' ({named})' if named else ''}."
+
+
+def _defects(analysis: Analysis, *, by_model: bool) -> str:
+    found = (verdict for verdict in analysis.quality if verdict.grade is not QualityGrade.DIAGNOSTIC)
+    return ", ".join(dict.fromkeys(verdict.code.meaning for verdict in found if verdict.by_model is by_model))
 
 
 def _abstention(abstention: Abstention) -> str:
@@ -107,15 +133,41 @@ def _abstention(abstention: Abstention) -> str:
     return f"{NOT_ANALYSED} ({abstention.reason.value}{extent}): {abstention.detail}"
 
 
+def _kinds(analysis: Analysis) -> Iterator[str]:
+    """Say once for each kind what the model takes images for, so that a person can contradict it."""
+    told: dict[tuple[str, bool], list[ImageKind]] = {}
+    for kind in analysis.kinds:
+        told.setdefault((kind.kind, kind.expected), []).append(kind)
+    for (words, expected), kinds in told.items():
+        count = sum(len(kind.images) for kind in kinds)
+        lowest = min(kind.probability for kind in kinds)
+        probability = f"p = {lowest:.2f}" if len(kinds) == 1 else f"p from {lowest:.2f}"
+        judged = "as this route expects" if expected else "compared with nothing: this route expects no kind of image"
+        yield f"The model takes {count} image{'s' if count > 1 else ''} for {words} ({probability}), {judged}"
+
+
 def _quality_sentences(analysis: Analysis) -> Iterator[str]:
-    """Say each defect once, with the number of images that have it."""
-    images: dict[tuple[str, str], set[ImageRef]] = {}
+    """Say each defect once, with the number of images that have it and who found it; then what the model was asked in vain."""
+    found: dict[tuple[str, str, str], list[QualityVerdict]] = {}
     for verdict in analysis.quality:
         if verdict.grade is not QualityGrade.DIAGNOSTIC:
-            images.setdefault((verdict.sentence, verdict.threshold_source), set()).add(verdict.image)
-    for (sentence, source), on in images.items():
-        extent = f" ({len(on)} images)" if len(on) > 1 else ""
-        yield f"Image quality{extent}: {sentence} Limit from: {source}"
+            found.setdefault((verdict.check, verdict.sentence, verdict.threshold_source), []).append(verdict)
+    for (_, sentence, source), verdicts in found.items():
+        images = len({verdict.image for verdict in verdicts})
+        extent = f" ({images} images)" if images > 1 else ""
+        yield f"Image quality{extent}{_asked(verdicts, analysis)}: {sentence} Limit from: {source}"
+    asked = dict.fromkeys(verdict.check for verdict in analysis.quality if verdict.by_model)
+    if unseen := [check.removeprefix(PROMPT) for check in asked if check not in {check for check, _, _ in found}]:
+        yield f"Image quality, asked of the model and not seen: {', '.join(unseen)}"
+
+
+def _asked(verdicts: Sequence[QualityVerdict], analysis: Analysis) -> str:
+    """Who says so, if it is the model, and how clearly."""
+    highest = max(verdicts, key=lambda verdict: verdict.measured)
+    if not highest.by_model:
+        return ""
+    model = analysis.provenance.model if analysis.provenance else "the model"
+    return f", asked of {model} ({highest.check}, score {highest.measured:.4g}, limit {highest.threshold:.4g})"
 
 
 def _threshold_sources(findings: Iterable[Finding]) -> Iterator[str]:

@@ -57,7 +57,7 @@ def readable_html(data: bytes) -> str:
             abstentions,
             _facts(report),
             _table("Findings", ("Finding", "Evaluation", "Score", "Threshold", "Image"), [_finding_row(row) for row in report.findings]),
-            _table("Image quality", ("Assessment", "Defects", "Image"), [_quality_row(row) for row in report.image_quality]),
+            _table("Image quality", ("Assessment", "Defects", "Seen by", "Image"), [_quality_row(row) for row in report.image_quality]),
             f'<h3>Notes</h3><ul class="sr-notes">{notes}</ul>' if notes else "",
             f'<details><summary>The whole document</summary><div class="sr-tree"><ul>{_branch(report.root)}</ul></div></details>',
             "</div></article>",
@@ -148,7 +148,8 @@ def _bar(row: ReadFinding) -> str:
 
 def _quality_row(row: ReadQuality) -> str:
     defects = escape(", ".join(row.defects)) or "none found"
-    return f'<tr><td>{escape(row.assessment)}</td><td>{defects}</td><td class="sr-uid">{escape(row.image)}</td></tr>'
+    words = f"<td>{escape(row.assessment)}</td><td>{defects}</td><td>{escape(row.seen_by) or 'not stated'}</td>"
+    return f'<tr>{words}<td class="sr-uid">{escape(row.image)}</td></tr>'
 
 
 def _branch(item: Item) -> str:
@@ -172,4 +173,4 @@ def _finding_line(row: ReadFinding) -> str:
 
 
 def _quality_line(row: ReadQuality) -> str:
-    return f"{row.assessment}: {', '.join(row.defects) or 'no defect found'} on {row.image}"
+    return f"{row.assessment}: {', '.join(row.defects) or 'no defect found'} on {row.image}, seen by {row.seen_by or 'not stated'}"

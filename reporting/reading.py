@@ -61,11 +61,12 @@ class ReadFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadQuality:
-    """One row of the image quality table."""
+    """One row of the image quality table: one image, as one algorithm sees it."""
 
     image: str
     assessment: str
     defects: tuple[str, ...]
+    seen_by: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +154,7 @@ class Report:
                 image=_image_of(group),
                 assessment=group.first(codes.QUALITY_ASSESSMENT.value),
                 defects=tuple(item.value for item in group.all(codes.QUALITY_FINDING.value)),
+                seen_by=group.first(codes.ALGORITHM_NAME.value),
             )
             for group in self.groups
             if group.first(codes.QUALITY_ASSESSMENT.value)

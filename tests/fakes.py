@@ -1,12 +1,69 @@
-"""Fakes of our own Protocols, for tests that need no database."""
+"""Fakes of our own Protocols, for tests that need no database and no model."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from config import Catalogue
 from dicom_node.delivery import ClaimedDelivery, Receipt
 from dicom_node.study import ReceivedInstance
+from inference.findings import ImageRef, Score
+from inference.frames import Frame
+
+
+class FakeScorer:
+    """A model that says of each image what the test says; of any other that it is a chest radiograph, and 0.1 to every label."""
+
+    device = "none"
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._kinds: dict[ImageRef | str, tuple[str, float]] = {}
+        self._scores: dict[ImageRef | str, Mapping[str, float]] = {}
+        self.embedded: list[ImageRef] = []
+        self.asked: list[str] = []
+
+    def says(self, image: ImageRef, *, kind: str = "chest-radiograph", probability: float = 0.95, **scores: float) -> None:
+        """Say what an image (an instance, or one frame of it) is taken for and how it scores; a label's hyphens are underscores here."""
+        key = image if image.frame_number else image.sop_instance_uid
+        self._kinds[key] = (kind, probability)
+        self._scores[key] = {label.replace("_", "-"): value for label, value in scores.items()}
+
+    def embed(self, model: str, frames: Iterable[Frame]) -> NDArray[np.float32]:
+        refs = [frame.ref for frame in frames]
+        self.embedded += refs
+        return np.zeros((len(refs), 2), dtype=np.float32)
+
+    def score(
+        self, model: str, prompt_set: str, embeddings: NDArray[np.float32], images: Sequence[ImageRef]
+    ) -> tuple[tuple[Score, ...], ...]:
+        assert len(embeddings) == len(images), "one row an image"
+        self.asked.append(prompt_set)
+        asked = self._catalogue.prompt_set(prompt_set)
+        value = self._share if asked.recipe == "multi-class-softmax" else self._score
+        return tuple(
+            tuple(Score(label=label.name, value=value(label.name, image), image=image) for label in asked.labels) for image in images
+        )
+
+    def _share(self, label: str, image: ImageRef) -> float:
+        kind, probability = _of(self._kinds, image, ("chest-radiograph", 0.95))
+        return probability if label == kind else 0.0
+
+    def _score(self, label: str, image: ImageRef) -> float:
+        nothing: Mapping[str, float] = {}
+        return _of(self._scores, image, nothing).get(label, 0.1)
+
+
+_A = TypeVar("_A")
+
+
+def _of(answers: Mapping[ImageRef | str, _A], image: ImageRef, otherwise: _A) -> _A:
+    return answers.get(image, answers.get(image.sop_instance_uid, otherwise))
 
 
 class FakeDeliveryLedger:

@@ -7,10 +7,12 @@ from dicom_node.commands import models, routes
 from dicom_node.commands.analyse import analyse
 from dicom_node.commands.check_config import check_config
 from dicom_node.commands.demo import demo
+from dicom_node.commands.evaluate import evaluate
 from dicom_node.commands.probe import probe
 from dicom_node.commands.processes import deliver, receive, schedule, serve, work
 from dicom_node.commands.send import send
 from dicom_node.commands.status import requeue, status
+from dicom_node.commands.train_embedded import train_embedded
 from dicom_node.commands.version import version
 from dicom_node.telemetry import configure_logging
 
@@ -20,7 +22,23 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
 )
-for command in (demo, serve, receive, work, deliver, schedule, send, analyse, status, requeue, check_config, probe, version):
+for command in (
+    demo,
+    serve,
+    receive,
+    work,
+    deliver,
+    schedule,
+    send,
+    analyse,
+    evaluate,
+    status,
+    requeue,
+    check_config,
+    train_embedded,
+    probe,
+    version,
+):
     app.command()(command)
 app.add_typer(routes.app, name="routes", help="What goes where, and why.")
 app.add_typer(models.app, name="models", help="The installed models.")

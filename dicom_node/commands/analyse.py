@@ -128,8 +128,9 @@ def _print(analyses: Sequence[Analysis], skipped: Sequence[Skipped]) -> None:
     for column in ("Study Instance UID", "Route", "Outcome", "Findings", "Image quality", "Not answered, because"):
         table.add_column(column, overflow="fold")
     for analysis in analyses:
-        findings = map(in_words, analysis.findings)
-        poor = sorted({verdict.sentence for verdict in analysis.quality if verdict.grade})
+        shown = dict.fromkeys(f"looks like {kind.kind}, p = {kind.probability:.2f}" for kind in analysis.kinds)
+        findings = [*map(in_words, analysis.findings), *shown]
+        poor = sorted({f"{verdict.sentence} ({verdict.check})" for verdict in analysis.quality if verdict.grade})
         quality = "; ".join(poor) or ("nothing wrong" if analysis.quality else "not checked")
         reasons = sorted({f"{abstention.reason.value}: {abstention.detail}" for abstention in analysis.abstentions})
         table.add_row(analysis.study_instance_uid, analysis.route, analysis.outcome.value, "\n".join(findings), quality, "\n".join(reasons))

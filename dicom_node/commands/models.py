@@ -40,7 +40,7 @@ def list_models(config: ConfigOption = None, as_json: JsonOption = False) -> Non
         typer.echo(json.dumps([_summary(manifest, catalogue) for manifest in catalogue.manifests], indent=2))
         return
     table = Table(title="Installed models")
-    for column in ("name", "version", "family", "input", "gate", "licence", "used by routes"):
+    for column in ("name", "version", "family", "input", "gate", "image quality", "licence", "used by routes"):
         table.add_column(column)
     for manifest in catalogue.manifests:
         side = manifest.preprocessing.image_size
@@ -50,13 +50,14 @@ def list_models(config: ConfigOption = None, as_json: JsonOption = False) -> Non
             manifest.family,
             f"{side} x {side} {manifest.colour}",
             manifest.gate.prompt_set if manifest.gate else "none",
+            _faults(manifest),
             f"{manifest.licence.name} ({manifest.licence.usage})",
             ", ".join(_routes(manifest, catalogue)) or "none",
         )
     Console().print(table)
 
 
-@app.command(epilog="Example: dicom-node models show anatomy-tiny")
+@app.command(epilog="Example: dicom-node models show gatekeeper")
 def show(name: Annotated[str, typer.Argument(help="Name of the model.")], config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show everything that the manifest of one model says, and where its weights lie."""
     _, catalogue = settings_and_catalogue(config)
@@ -65,7 +66,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of the model.")], config
         **manifest.model_dump(mode="json"),
         "weights_folder": str(catalogue.weights_path(manifest)),
         "routes": _routes(manifest, catalogue),
-        "prompt_sets": _prompt_sets(manifest, catalogue),
+        "prompt_sets": list(catalogue.prompt_sets_asked(manifest)),
         "calibrations": [calibration.id for calibration in catalogue.calibrations if calibration.model == name],
     }
     if as_json:
@@ -79,7 +80,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of the model.")], config
     Console().print(table)
 
 
-@app.command(epilog="Examples: dicom-node models verify   or   dicom-node models verify anatomy-tiny --json")
+@app.command(epilog="Examples: dicom-node models verify   or   dicom-node models verify gatekeeper --json")
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Names of models; all if left out.")] = None,
     golden: Annotated[Path | None, typer.Option(help="Folder with reference outputs and their checkpoint, or a set of them.")] = None,
@@ -120,7 +121,7 @@ def _verify(manifest: ModelManifest, catalogue: Catalogue) -> list[Check]:
         note(step, f"loaded to {engine.device}, logit scale {engine.adapter(manifest.name).logit_scale:.2f}")
         if manifest.golden:
             note("golden", f"reference outputs in {manifest.golden} reproduced")
-        for prompt_set in _prompt_sets(manifest, catalogue):
+        for prompt_set in catalogue.prompt_sets_asked(manifest):
             step, start = f"prompts {prompt_set}", time.perf_counter()
             labels, dimensions = engine.prompt_embeddings(manifest.name, prompt_set).positive.shape
             note(step, f"{labels} labels embedded, {dimensions} dimensions")
@@ -147,19 +148,20 @@ def _summary(manifest: ModelManifest, catalogue: Catalogue) -> dict[str, object]
         "family": manifest.family,
         "colour": manifest.colour,
         "gate": manifest.gate.prompt_set if manifest.gate else None,
+        "quality": manifest.quality.prompt_set if manifest.quality else None,
         "licence": manifest.licence.name,
         "usage": manifest.licence.usage,
         "routes": _routes(manifest, catalogue),
     }
 
 
+def _faults(manifest: ModelManifest) -> str:
+    """The prompt set of image quality and how many of its faults are asked."""
+    return f"{manifest.quality.prompt_set}: {len(manifest.quality.labels)} faults" if manifest.quality else "none"
+
+
 def _routes(manifest: ModelManifest, catalogue: Catalogue) -> list[str]:
     return [route.name for route in catalogue.routes if route.model == manifest.name]
-
-
-def _prompt_sets(manifest: ModelManifest, catalogue: Catalogue) -> list[str]:
-    gate = [manifest.gate.prompt_set] if manifest.gate else []
-    return list(dict.fromkeys(gate + [route.prompt_set for route in catalogue.routes if route.model == manifest.name and route.prompt_set]))
 
 
 def _flat(facts: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:

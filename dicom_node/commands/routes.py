@@ -75,7 +75,7 @@ def explain_routes(
 def _question(route: RouteRule) -> str:
     if route.no_analysis:
         return f"nothing: {route.no_analysis}"
-    question = "image quality only" if route.model is None else f"{route.model}: {route.prompt_set or 'kind of image only'}"
+    question = "image quality only" if route.model is None else f"{route.model}: {route.prompt_set or 'kind of image and quality only'}"
     return f"{question} ({route.select})"
 
 

@@ -66,7 +66,9 @@ def what_was_found(analysis: Analysis | None) -> str:
     if analysis.in_shadow and analysis.findings:
         parts.append(f"in shadow, highest: {in_words(max(analysis.findings, key=lambda finding: finding.score))}")
     if analysis.grade:
-        parts.append(f"quality {analysis.grade.name.replace('_', '-').lower()}")
+        found = dict.fromkeys(verdict.check for verdict in analysis.quality if verdict.grade)
+        parts.append(f"quality {analysis.grade.name.replace('_', '-').lower()} ({', '.join(found)})")
+    parts += dict.fromkeys(f"looks like {kind.kind}" for kind in analysis.kinds if not kind.expected)
     parts += sorted({f"{abstention.reason.value}: {abstention.detail}" for abstention in analysis.abstentions})
     return "; ".join(parts)
 

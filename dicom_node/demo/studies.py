@@ -75,7 +75,7 @@ DEMO_STUDIES = (
     DemoStudy(
         folder="08-ct-chest",
         title="CT of the chest, two series",
-        shows="Two slices of one patient. The embedded model knows chest CT from one source only and mistakes this one: the node abstains.",
+        shows="Two slices of one patient. The pixels agree with the header; no findings are asked of CT.",
         source="TCIA COVID-19-NY-SBU",
         licence="CC BY 4.0",
     ),
@@ -89,21 +89,21 @@ DEMO_STUDIES = (
     DemoStudy(
         folder="10-skin-nevus",
         title="Dermoscopy, labelled not melanoma",
-        shows="Visible light in colour: no model for it ships with the node.",
+        shows="Visible light in colour. The score for melanoma is a demonstration and flags nothing.",
         source="ISIC 2017 challenge",
         licence="CC0",
     ),
     DemoStudy(
         folder="11-skin-melanoma",
         title="Dermoscopy, labelled melanoma",
-        shows="Visible light in colour: the node must say that it did not look for a melanoma.",
+        shows="Visible light in colour. The score for melanoma is a demonstration and flags nothing.",
         source="ISIC 2017 challenge",
         licence="CC0",
     ),
     DemoStudy(
         folder="12-endoscopy-polyp",
         title="Colonoscopy, labelled polyp",
-        shows="An endoscopy image in colour.",
+        shows="An endoscopy image in colour, asked about a polyp for demonstration.",
         source="HyperKvasir",
         licence="CC BY 4.0",
     ),

@@ -1,6 +1,7 @@
 """Checks of image quality on pixels. Each is one file here and one entry in `CHECKS`; its limit stands beside it with its source.
 
-Rotation is not checked here: the model's prompts answer that.
+These checks measure. What only the content tells, such as rotation or anatomy that is cut off, the model is asked (`inference.questions`,
+with the limits of its manifest). Of some faults both have a say: the two verdicts stand beside each other, neither overrules.
 """
 
 from collections.abc import Mapping

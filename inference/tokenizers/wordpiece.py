@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import torch
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import WordPiece as WordPieceModel
@@ -40,20 +41,38 @@ def load(section: WordPiece, folder: Path) -> Tokenize:
 
 
 def read_vocabulary(path: Path) -> dict[str, int]:
-    """Return token -> id of a file with one token a line (LF or CRLF); the last of equal lines counts, as in the references.
+    """Return token -> id of a file with one token a line (LF or CRLF; the last of equal lines counts, as in the references).
+
+    A `tokenizer.json` of the `tokenizers` library is read too, its vocabulary only.
 
     Raises:
         TokenizerError: the file is missing, is no text, or lacks a special token.
     """
     try:
-        lines = path.read_bytes().decode("utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as exc:
+        text = path.read_bytes().decode("utf-8")
+        vocabulary = _Described.vocabulary_of(text) if path.suffix == ".json" else _numbered(text)
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as exc:
         raise TokenizerError(f"vocabulary {path} cannot be read ({exc}); take it from the model's publisher") from exc
-    tokens = [line.removesuffix("\r") for line in lines]
-    vocabulary = {token: number for number, token in enumerate(tokens[:-1] if tokens[-1] == "" else tokens)}
     if missing := [token for token in (_CLS, _SEP, _PAD, _UNKNOWN) if token not in vocabulary]:
         raise TokenizerError(f"vocabulary {path} has no {missing[0]}; it is no BERT vocabulary, take it from the model's publisher")
     return vocabulary
+
+
+def _numbered(text: str) -> dict[str, int]:
+    tokens = [line.removesuffix("\r") for line in text.split("\n")]
+    return {token: number for number, token in enumerate(tokens[:-1] if tokens[-1] == "" else tokens)}
+
+
+class _Model(msgspec.Struct):
+    vocab: dict[str, int]
+
+
+class _Described(msgspec.Struct):
+    model: _Model
+
+    @staticmethod
+    def vocabulary_of(text: str) -> dict[str, int]:
+        return msgspec.json.decode(text, type=_Described).model.vocab
 
 
 def _cutter(vocabulary: dict[str, int], section: WordPiece) -> FastTokenizer:

@@ -26,14 +26,14 @@ from inference.findings import ImageRef
 from inference.frames import Frame
 
 BATCH = 32
-MODEL, PROMPTS = "anatomy-tiny", "anatomy"
 ROUNDS = 6
 ENGINE = "engine.scores, from frames"
 
 
 def main(images: int = 64, side: int = 1024) -> None:
     _, catalogue = load(None)
-    folder = catalogue.weights_path(catalogue.manifest(MODEL))
+    manifest, prompts = next((one, one.gate.prompt_set) for one in catalogue.manifests if one.gate is not None)
+    folder = catalogue.weights_path(manifest)
     engine = Engine(catalogue, device="auto", batch_size=BATCH, cache_folder=None)
     bare, _, preprocess = create_model_and_transforms(f"local-dir:{folder}", require_pretrained=True, device=engine.device)
     bare.eval()
@@ -57,7 +57,7 @@ def main(images: int = 64, side: int = 1024) -> None:
     runs: dict[str, Callable[[], object]] = {
         "open_clip, forward pass only": bare_model,
         "open_clip, from 8-bit pictures": bare_with_preprocessing,
-        ENGINE: lambda: engine.scores(MODEL, PROMPTS, frames),
+        ENGINE: lambda: engine.scores(manifest.name, prompts, frames),
     }
     seconds = _shortest_cpu_seconds(runs)
     table = Table(title=f"{images} images of {side} x {side}, batch {BATCH}, {engine.device}, {torch.get_num_threads()} threads")

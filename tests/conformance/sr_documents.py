@@ -17,6 +17,7 @@ from inference.findings import (
     Exclusion,
     Finding,
     FlagLevel,
+    ImageKind,
     ImageRef,
     Outcome,
     Presence,
@@ -47,6 +48,9 @@ EFFUSION = Code(value="60046008", scheme="SCT", meaning="Pleural effusion")
 PLEURA = Code(value="3120008", scheme="SCT", meaning="Pleural structure")
 UNDER_EXPOSED = Code(value="111211", scheme="DCM", meaning="Under exposed")
 POSITIONING = Code(value="111209", scheme="DCM", meaning="Positioning")
+POOR_SNR = Code(value="130578", scheme="DCM", meaning="Poor SNR")
+INCOMPLETE = Code(value="130576", scheme="DCM", meaning="Anatomy coverage incomplete")
+OTHER_FAILURE = Code(value="111220", scheme="DCM", meaning="Other failure")
 
 
 def header(image: ImageRef = FRONTAL, **changes: object) -> Dataset:
@@ -128,6 +132,23 @@ def verdict(image: ImageRef = FRONTAL, *, grade: QualityGrade = QualityGrade.LIM
     )
 
 
+def asked(
+    label: str, code: Code, score: float, *, image: ImageRef = FRONTAL, grade: QualityGrade = QualityGrade.DIAGNOSTIC
+) -> QualityVerdict:
+    """A verdict of the model on one fault."""
+    return QualityVerdict(
+        check=f"prompt:{label}",
+        image=image,
+        measured=score,
+        unit="{score}",
+        threshold=0.93,
+        threshold_source="1 % of 900 clean radiographs",
+        grade=grade,
+        code=code,
+        sentence=f"The image looks {label}.",
+    )
+
+
 PROVENANCE = Provenance(
     model="zero-shot-cxr",
     version="2026.1",
@@ -187,6 +208,29 @@ NOT_ATTEMPTED = analysis(
     abstentions=(Abstention(reason=AbstentionReason.NO_ROUTE, detail="no route takes SR documents"),),
 )
 QUALITY_ONLY = analysis(provenance=None, quality=(verdict(),))
+FAULTS = analysis(
+    outcome=Outcome.PARTIAL,
+    inputs=(FRONTAL, LATERAL),
+    provenance=replace(PROVENANCE, calibration_id=None),
+    quality=(
+        verdict(),
+        verdict(LATERAL, grade=QualityGrade.DIAGNOSTIC),
+        asked("under-exposed", UNDER_EXPOSED, 0.41),
+        asked("rotated-90", POSITIONING, 0.9812, grade=QualityGrade.LIMITED),
+        asked("noisy", POOR_SNR, 0.97, image=LATERAL, grade=QualityGrade.LIMITED),
+        asked("cropped", INCOMPLETE, 0.96, image=LATERAL, grade=QualityGrade.LIMITED),
+        asked("not-a-medical-image", OTHER_FAILURE, 0.95, image=LATERAL, grade=QualityGrade.NON_DIAGNOSTIC),
+    ),
+    kinds=(
+        ImageKind(kind="CHEST RADIOGRAPH", probability=0.97, expected=True, images=(FRONTAL,)),
+        ImageKind(kind="CHEST RADIOGRAPH", probability=0.72, expected=True, images=(LATERAL,)),
+    ),
+    abstentions=(
+        Abstention(
+            reason=AbstentionReason.QUALITY, detail="the image looks rotated-90: no findings were looked for", images=(FRONTAL, LATERAL)
+        ),
+    ),
+)
 MULTI_FRAME_IMAGE = ImageRef(sop_class_uid=MULTI_FRAME, sop_instance_uid="1.2.276.0.7230010.3.1.4.8", frame_number=7)
 MULTI_FRAME_POSITIVE = analysis(
     inputs=(replace(MULTI_FRAME_IMAGE, frame_number=None),),
@@ -203,6 +247,7 @@ KINDS: Mapping[str, Analysis] = {
     "failed": FAILED,
     "not attempted": NOT_ATTEMPTED,
     "quality only": QUALITY_ONLY,
+    "faults": FAULTS,
     "multi-frame": MULTI_FRAME_POSITIVE,
     "private class": PRIVATE_CLASS,
 }

@@ -179,7 +179,7 @@ def test_a_report_with_one_fault_is_rejected(folder: Path, pixelmed_says: dict[P
 def test_highdicom_reads_every_kind_of_report(folder: Path, kind: str) -> None:
     report = srread(folder / f"{kind}.dcm")
 
-    expected = 1 + len(KINDS[kind].findings) + len({verdict.image for verdict in KINDS[kind].quality})
+    expected = 1 + len(KINDS[kind].findings) + len({(verdict.by_model, verdict.image) for verdict in KINDS[kind].quality})
     assert len(report.content.get_image_measurement_groups()) == expected
 
 

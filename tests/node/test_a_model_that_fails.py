@@ -8,13 +8,14 @@ from pydicom import dcmread
 from config import load
 from dicom_node.demo.archive import Archive
 from tests.builders import ct_slice, radiograph_file, uid, write_file
+from tests.embedded import MODEL
 from tests.node.running import running_node
 
 
 def broken_model(folder):
     """A manifest whose weights were damaged after it was pinned."""
     catalogue = load(None)[1]
-    manifest = catalogue.manifest("anatomy-tiny")
+    manifest = catalogue.manifest(MODEL)
     shutil.copytree(catalogue.weights_path(manifest), folder / "weights")
     weights = bytearray((folder / "weights" / manifest.weights.file).read_bytes())
     weights[-1] ^= 1

@@ -14,7 +14,7 @@ from tests.node.running import run
 RUNNER = CliRunner()
 COMMANDS = (
     *("demo", "serve", "receive", "work", "deliver", "schedule", "send", "analyse", "status", "requeue"),
-    *("routes", "models", "check-config", "probe", "version"),
+    *("routes", "models", "check-config", "evaluate", "train-embedded", "probe", "version"),
 )
 
 

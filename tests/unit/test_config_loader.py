@@ -7,6 +7,7 @@ import yaml
 
 import config
 from config import ConfigurationError, check_ready_to_serve, load, prompt_set_digest
+from tests.embedded import FINDING, FINDINGS, MODEL, shipped
 
 ROUTES_END = "  - {name: rest, no_analysis: nothing takes it}\n"
 
@@ -40,8 +41,8 @@ def write_yaml(folder: Path, name: str, value: object) -> Path:
 
 
 def shipped_manifest(**changes: object) -> dict[str, object]:
-    manifest = load(None)[1].manifest("anatomy-tiny").model_dump(mode="json")
-    return {**manifest, **changes}
+    manifest = shipped().model_dump(mode="json")
+    return {**manifest, "quality": None, **changes}
 
 
 def test_a_typo_in_a_settings_name_is_named_with_its_line_and_the_right_name(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_an_empty_settings_file_means_the_defaults(tmp_path: Path) -> None:
 
 
 def test_all_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
-    routes = "  - {name: a, when: [{attribute: Modalty, equals: CT}]}\n  - {name: b, model: anatomy-tiny, expct: [head-ct]}\n"
+    routes = f"  - {{name: a, when: [{{attribute: Modalty, equals: CT}}]}}\n  - {{name: b, model: {MODEL}, expct: [head-ct]}}\n"
     path = site(tmp_path, routes, "work:\n  batch_size: 0\nmodels:\n  folders: [more]\n")
     write(tmp_path, "more/prompts/p.yaml", "name: p\nversion: one\n")
     found = mistakes(path)
@@ -163,13 +164,14 @@ def test_a_models_folder_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rule", "field", "words"),
     [
-        ("{name: a, model: anatomy-tny}", "model", "there is no model 'anatomy-tny'; did you mean 'anatomy-tiny'?"),
-        ("{name: a, model: anatomy-tiny, prompt_set: zebra}", "prompt_set", "there is no prompt set 'zebra'; known are: anatomy, "),
+        (f"{{name: a, model: {MODEL}x}}", "model", f"there is no model '{MODEL}x'; did you mean '{MODEL}'?"),
+        (f"{{name: a, model: {MODEL}, prompt_set: zebra}}", "prompt_set", "there is no prompt set 'zebra'; known are: "),
+        (f"{{name: a, model: {MODEL}, prompt_set: image-quality}}", "prompt_set", "image-quality holds faults, not findings"),
         ("{name: a, destinations: [pacs, pac]}", "destinations[1]", "there is no destination 'pac'; did you mean 'pacs'?"),
         (
-            "{name: a, model: anatomy-tiny, expect: [head-mr]}",
+            f"{{name: a, model: {MODEL}, expect: [hed-ct]}}",
             "expect[0]",
-            "the gate of anatomy-tiny has no kind 'head-mr'; did you mean 'head-ct'?",
+            f"the gate of {MODEL} has no kind 'hed-ct'; did you mean 'head-ct'?",
         ),
     ],
 )
@@ -227,22 +229,22 @@ def test_a_model_under_restrictive_terms_may_be_listed_but_not_used_before_someb
 
 
 def test_an_acknowledged_licence_of_an_unknown_model_is_a_mistake(tmp_path: Path) -> None:
-    path = write(tmp_path, "settings.yaml", "models:\n  acknowledged_licences: [anatomy-tini]\n")
-    assert one_mistake(path).startswith(f"{path}:2: models.acknowledged_licences[0]: there is no model 'anatomy-tini'")
+    path = write(tmp_path, "settings.yaml", "models:\n  acknowledged_licences: [no-such-model]\n")
+    assert one_mistake(path).startswith(f"{path}:2: models.acknowledged_licences[0]: there is no model 'no-such-model'")
 
 
 def test_two_models_of_one_name_are_a_mistake(tmp_path: Path) -> None:
     write_yaml(tmp_path, "models/again.yaml", shipped_manifest())
     line = one_mistake(site(tmp_path, "", "models: {folders: [.]}\n"))
-    assert line.startswith(f"{tmp_path / 'models/again.yaml'}:1: name: 'anatomy-tiny' is also the name in ")
+    assert line.startswith(f"{tmp_path / 'models/again.yaml'}:1: name: '{MODEL}' is also the name in ")
 
 
 def test_a_gate_needs_a_known_prompt_set_with_several_classes(tmp_path: Path) -> None:
-    gate = {"prompt_set": "anatomi", "minimum_probability": 0.5, "threshold_source": "chosen"}
+    gate = {"prompt_set": "kind-of-imag", "minimum_probability": 0.5, "threshold_source": "chosen"}
     write_yaml(tmp_path, "models/mine.yaml", shipped_manifest(name="mine", gate=gate))
     path = site(tmp_path, "", "models: {folders: [.]}\n")
-    assert "gate.prompt_set: there is no prompt set 'anatomi'; did you mean 'anatomy'?" in one_mistake(path)
-    write_yaml(tmp_path, "models/mine.yaml", shipped_manifest(name="mine", gate={**gate, "prompt_set": "chest-radiograph-demonstration"}))
+    assert "gate.prompt_set: there is no prompt set 'kind-of-imag'; did you mean 'kind-of-image'?" in one_mistake(path)
+    write_yaml(tmp_path, "models/mine.yaml", shipped_manifest(name="mine", gate={**gate, "prompt_set": FINDINGS}))
     assert "a gate needs the recipe multi-class-softmax" in one_mistake(path)
 
 
@@ -252,16 +254,90 @@ def test_expected_kinds_need_a_model_with_a_gate(tmp_path: Path) -> None:
     assert "model mine has no gate" in one_mistake(path)
 
 
+KINDS = {"prompt_set": "kind-of-image", "minimum_probability": 0.5, "threshold_source": "chosen"}
+
+
+def quality() -> dict[str, object]:
+    limit = {"threshold": 0.9, "threshold_source": "1 % of 900 clean images", "kinds": ["chest-radiograph"]}
+    return {"prompt_set": "image-quality", "labels": {"rotated-90": limit}}
+
+
+def with_quality(folder: Path, **changes: object) -> Path:
+    """A site with one model more, whose manifest has a gate of every kind and a limit for one fault; changes are of the manifest."""
+    write_yaml(folder, "models/mine.yaml", shipped_manifest(name="mine") | {"gate": KINDS, "quality": quality()} | changes)
+    return site(folder, "", "models: {folders: [.]}\n")
+
+
+def test_limits_of_image_quality_are_read_for_the_faults_that_are_named(tmp_path: Path) -> None:
+    found = load(with_quality(tmp_path))[1].manifest("mine").quality
+    assert found is not None
+    assert set(found.labels) == {"rotated-90"}
+    limit = found.labels["rotated-90"]
+    assert (limit.threshold, limit.kinds) == (0.9, ("chest-radiograph",))
+
+
+def test_a_model_is_asked_what_its_gate_its_image_quality_and_its_routes_name(tmp_path: Path) -> None:
+    path = with_quality(tmp_path)
+    write(tmp_path, "routes.yaml", f"routes:\n  - {{name: a, model: mine, prompt_set: {FINDINGS}, expect: [mammogram]}}\n" + ROUTES_END)
+    catalogue = load(path)[1]
+    assert catalogue.prompt_sets_asked(catalogue.manifest("mine")) == ("kind-of-image", "image-quality", FINDINGS)
+
+
+LIMIT = {"threshold": 0.9, "threshold_source": "chosen"}
+WRONG_LIMITS: tuple[tuple[dict[str, object], str, str], ...] = (
+    ({"prompt_set": "image-qualty"}, "prompt_set", "there is no prompt set 'image-qualty'; did you mean 'image-quality'?"),
+    ({"prompt_set": "kind-of-image"}, "prompt_set", "image quality needs the recipe pair-softmax"),
+    ({"prompt_set": FINDINGS, "labels": {FINDING: LIMIT}}, f"labels.{FINDING}", "give that label a fault"),
+    ({"labels": {"rotatd-90": LIMIT}}, "labels.rotatd-90", "did you mean 'rotated-90'?"),
+    ({"labels": {"noisy": {**LIMIT, "kinds": ["chest-xray"]}}}, "labels.noisy.kinds[0]", "the gate of mine has no kind 'chest-xray'"),
+    ({"labels": {"noisy": {**LIMIT, "threshold": 1.5}}}, "labels.noisy.threshold", "less than 1"),
+    ({"labels": {"noisy": {**LIMIT, "threshold_source": ""}}}, "labels.noisy.threshold_source", "counts and false-alarm rate"),
+    ({"labels": {"noisy": {"threshold_source": "x"}}}, "labels.noisy.threshold", "missing"),
+    ({"labels": {}}, "labels", "at least 1 item"),
+)
+
+
+@pytest.mark.parametrize(("changes", "field", "words"), WRONG_LIMITS)
+def test_a_limit_of_image_quality_that_fits_nothing_is_a_mistake(
+    tmp_path: Path, changes: dict[str, object], field: str, words: str
+) -> None:
+    line = one_mistake(with_quality(tmp_path, quality=quality() | changes))
+    assert line.startswith(f"{tmp_path / 'models/mine.yaml'}:")
+    assert f": quality.{field}: " in line
+    assert words in line
+
+
+def test_kinds_of_image_need_a_gate_that_tells_them_apart(tmp_path: Path) -> None:
+    assert "model mine has no gate, which would tell kinds apart; remove kinds" in one_mistake(with_quality(tmp_path, gate=None))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "extra", "words"),
+    [
+        (
+            "multi-class-softmax",
+            "fault: {grade: limited, sentence: Bad.}",
+            "a fault is there or not, which needs the recipe pair-softmax",
+        ),
+        ("pair-softmax", "foreign: a document", "foreign is said of a kind of image, which needs the recipe multi-class-softmax"),
+    ],
+)
+def test_a_prompt_set_holds_faults_or_kinds_and_never_both(tmp_path: Path, recipe: str, extra: str, words: str) -> None:
+    label = f"{{name: a, concept: {{value: x, scheme: DCM, meaning: x}}, positive: [a], negative: [b], {extra}}}"
+    write(tmp_path, "prompts/p.yaml", f"name: p\nversion: 1\nrecipe: {recipe}\ntemperature: model\nlabels:\n  - {label}\n")
+    assert words in one_mistake(site(tmp_path, "", "models: {folders: [.]}\n"))
+
+
 def calibration(**changes: object) -> dict[str, object]:
     catalogue = load(None)[1]
     value: dict[str, object] = {
         "id": "north-1",
         "site": "north",
-        "model": "anatomy-tiny",
-        "weights_sha256": catalogue.manifest("anatomy-tiny").weights.sha256,
-        "prompt_set": "chest-radiograph-demonstration",
-        "prompt_set_digest": prompt_set_digest(catalogue.prompt_set("chest-radiograph-demonstration")),
-        "labels": {"pneumothorax": {"slope": 1, "intercept": 0, "threshold": 0.7, "undetermined_from": 0.3, "source": "40 studies"}},
+        "model": MODEL,
+        "weights_sha256": catalogue.manifest(MODEL).weights.sha256,
+        "prompt_set": FINDINGS,
+        "prompt_set_digest": prompt_set_digest(catalogue.prompt_set(FINDINGS)),
+        "labels": {FINDING: {"slope": 1, "intercept": 0, "threshold": 0.7, "undetermined_from": 0.3, "source": "40 studies"}},
     }
     return {**value, **changes}
 
@@ -269,26 +345,26 @@ def calibration(**changes: object) -> dict[str, object]:
 def test_a_calibration_is_found_for_its_site_only(tmp_path: Path) -> None:
     write_yaml(tmp_path, "calibrations/north-1.yaml", calibration())
     _, catalogue = load(site(tmp_path, "", "models: {folders: [.]}\n"))
-    manifest, prompts = catalogue.manifest("anatomy-tiny"), catalogue.prompt_set("chest-radiograph-demonstration")
+    manifest, prompts = catalogue.manifest(MODEL), catalogue.prompt_set(FINDINGS)
     found = catalogue.calibration_for(manifest, prompts, "north")
     assert found is not None
     assert found.id == "north-1"
     assert catalogue.calibration_for(manifest, prompts, "south") is None
     assert catalogue.calibration_for(manifest, prompts.model_copy(update={"version": 2}), "north") is None
-    assert catalogue.calibration_for(manifest, catalogue.prompt_set("anatomy"), "north") is None
+    assert catalogue.calibration_for(manifest, catalogue.prompt_set("kind-of-image"), "north") is None
 
 
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"weights_sha256": "0" * 64}, "weights_sha256", "made for other weights of anatomy-tiny; recalibrate"),
-        ({"prompt_set_digest": "0" * 64}, "prompt_set_digest", "made for other words of chest-radiograph-demonstration; recalibrate"),
+        ({"weights_sha256": "0" * 64}, "weights_sha256", f"made for other weights of {MODEL}; recalibrate"),
+        ({"prompt_set_digest": "0" * 64}, "prompt_set_digest", f"made for other words of {FINDINGS}; recalibrate"),
         ({"model": "nobody"}, "model", "there is no model 'nobody'"),
         ({"prompt_set": "nothing"}, "prompt_set", "there is no prompt set 'nothing'"),
         (
-            {"labels": {"pneumotorax": {"slope": 1, "intercept": 0, "threshold": 0.7, "undetermined_from": 0.3, "source": "x"}}},
-            "labels.pneumotorax",
-            "has no label 'pneumotorax'; did you mean 'pneumothorax'?",
+            {"labels": {"pneumona": {"slope": 1, "intercept": 0, "threshold": 0.7, "undetermined_from": 0.3, "source": "x"}}},
+            "labels.pneumona",
+            f"has no label 'pneumona'; did you mean '{FINDING}'?",
         ),
     ],
 )
@@ -307,7 +383,7 @@ def test_two_calibrations_for_the_same_thing_are_a_mistake(tmp_path: Path) -> No
 
 
 def test_the_digest_of_a_prompt_set_changes_with_every_word() -> None:
-    prompts = load(None)[1].prompt_set("anatomy")
+    prompts = load(None)[1].prompt_set("kind-of-image")
     assert prompt_set_digest(prompts) == prompt_set_digest(type(prompts).model_validate(prompts.model_dump(mode="json")))
     assert prompt_set_digest(prompts) != prompt_set_digest(prompts.model_copy(update={"templates": ("an {}",)}))
 

@@ -1,4 +1,4 @@
-"""What ships fits together: routes, the tiny model, its prompts."""
+"""What ships fits together: routes, the model, its prompts, and what they must never do."""
 
 import hashlib
 import json
@@ -7,22 +7,25 @@ import pytest
 from pydicom.sr.codedict import codes
 
 from config import load
+from config.routes import RouteRule
 from config.schema import PromptSet
+from inference.degradations import KINDS
+from tests.embedded import MODEL
 
 SETTINGS, CATALOGUE = load(None)
 
-# In no table of pydicom; to be looked up once in a SNOMED CT browser.
-NOT_IN_CODEDICT = {"95436008", "8186001"}
+# In no table of pydicom; seen with these meanings in several public code lists, to be looked up once in a SNOMED CT browser.
+NOT_IN_CODEDICT = {"233604007", "239873007"}
 
 
 def test_the_weights_are_the_ones_that_the_manifest_pins() -> None:
-    manifest = CATALOGUE.manifest("anatomy-tiny")
+    manifest = CATALOGUE.manifest(MODEL)
     data = (CATALOGUE.weights_path(manifest) / manifest.weights.file).read_bytes()
     assert hashlib.sha256(data).hexdigest() == manifest.weights.sha256
 
 
 def test_preprocessing_is_what_the_model_says_of_itself() -> None:
-    manifest = CATALOGUE.manifest("anatomy-tiny")
+    manifest = CATALOGUE.manifest(MODEL)
     own = json.loads((CATALOGUE.weights_path(manifest) / "open_clip_config.json").read_text(encoding="utf-8"))
     preprocessing = manifest.preprocessing
     assert own["preprocess_cfg"] == {
@@ -35,29 +38,54 @@ def test_preprocessing_is_what_the_model_says_of_itself() -> None:
     assert own["model_cfg"]["text_cfg"]["context_length"] == manifest.tokenizer.context_length
 
 
-def test_the_tiny_model_says_that_it_knows_no_findings() -> None:
-    assert "Demonstration; not trained on findings" in CATALOGUE.manifest("anatomy-tiny").intended_use
+def test_the_model_says_that_it_is_a_demonstration_and_not_for_diagnosis() -> None:
+    words = CATALOGUE.manifest(MODEL).intended_use
+    assert "Demonstration" in words
+    assert "Not for diagnosis" in words
 
 
-def test_the_gate_tells_the_six_kinds_apart_that_the_model_was_trained_on() -> None:
-    assert {label.name for label in CATALOGUE.prompt_set("anatomy").labels} == {
-        "abdomen-ct",
-        "chest-ct",
-        "head-ct",
-        "chest-radiograph",
-        "hand-radiograph",
-        "breast-mr",
+def test_kinds_of_image_that_are_of_no_patient_are_named_in_words() -> None:
+    foreign = {label.name for label in CATALOGUE.prompt_set("kind-of-image").labels if label.foreign}
+    assert foreign == {"phantom", "document", "screenshot", "viewer-screen-capture", "photograph", "texture", "blank"}
+
+
+def test_every_fault_of_image_quality_says_what_a_report_makes_of_it() -> None:
+    for label in CATALOGUE.prompt_set("image-quality").labels:
+        assert label.fault is not None, label.name
+        assert label.fault.sentence.endswith("."), label.name
+        assert label.flag == "none", "no fault of an image raises a study"
+
+
+def test_only_rotation_blank_and_what_is_not_medical_keep_the_node_from_looking_for_findings() -> None:
+    labels = CATALOGUE.prompt_set("image-quality").labels
+    assert {label.name: label.fault.abstain for label in labels if label.fault and label.fault.abstain} == {
+        "not-a-medical-image": "gate disagrees",
+        "rotated-90": "quality",
+        "upside-down": "quality",
+        "rotated-270": "quality",
+        "blank": "quality",
     }
+
+
+def test_every_degradation_that_is_made_on_purpose_has_its_fault() -> None:
+    faults = {label.name for label in CATALOGUE.prompt_set("image-quality").labels}
+    assert faults == set(KINDS) | {"not-a-medical-image", "blank"}
+
+
+@pytest.mark.parametrize("route", [route for route in CATALOGUE.routes if route.prompt_set], ids=lambda route: route.name)
+def test_findings_are_only_looked_for_in_the_one_kind_of_image_that_they_were_learnt_on(route: RouteRule) -> None:
+    assert len(route.expect) == 1
+    assert route.prompt_set is not None
+    assert route.prompt_set.startswith("demonstration-")
 
 
 @pytest.mark.parametrize("prompt_set", CATALOGUE.prompt_sets, ids=lambda prompt_set: prompt_set.name)
 def test_every_code_has_a_meaning_of_the_standard(prompt_set: PromptSet) -> None:
     for label in prompt_set.labels:
-        for code in (label.concept, label.site):
-            assert code is not None
+        for code in filter(None, (label.concept, label.site)):
             if code.value not in NOT_IN_CODEDICT:
                 meanings = {getattr(getattr(codes, code.scheme), name).meaning for name in _names(code.scheme, code.value)}
-                assert {meaning.removesuffix(" (body structure)") for meaning in meanings} & {code.meaning}
+                assert {meaning.removesuffix(" (body structure)") for meaning in meanings} & {code.meaning}, label.name
 
 
 def _names(scheme: str, value: str) -> list[str]:

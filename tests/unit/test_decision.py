@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from config import Code
 from config.catalogue import prompt_set_digest
-from config.schema import Calibration, GateSection, LabelCalibration, LabelSection, PromptSet, RotationSection
-from inference.decision import calibrated_probability, decide, gate_agrees, is_rotated
-from inference.findings import FlagLevel, ImageRef, Presence, Score
+from config.schema import Calibration, FaultLimitSection, GateSection, LabelCalibration, LabelSection, PromptSet
+from inference.decision import calibrated_probability, decide, gate_agrees, judge_fault
+from inference.findings import FlagLevel, ImageRef, Presence, QualityGrade, Score
 
 IMAGE = ImageRef(sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1", sop_instance_uid="2.25.1")
 
@@ -109,12 +109,30 @@ def test_platt_scaling_at_a_worked_point_and_at_the_ends() -> None:
 
 
 def test_the_gate_agrees_from_its_minimum_on() -> None:
-    gate = GateSection(prompt_set="anatomy", minimum_probability=0.5, threshold_source="test")
+    gate = GateSection(prompt_set="kinds", minimum_probability=0.5, threshold_source="test")
     assert [gate_agrees(value, gate) for value in (0.49, 0.5, 0.9)] == [False, True, True]
 
 
-def test_an_image_is_rotated_only_if_it_is_clear_and_better_when_turned() -> None:
-    rotation = RotationSection(kinds=("chest",), minimum_probability=0.8, minimum_gain=0.5, threshold_source="test")
-    assert is_rotated(0.1, 0.9, rotation)
-    assert not is_rotated(0.45, 0.9, rotation)
-    assert not is_rotated(0.1, 0.7, rotation)
+def blurred() -> LabelSection:
+    concept = Code(value="111210", scheme="DCM", meaning="Motion blur")
+    fault = {"grade": "limited", "sentence": "The image looks blurred."}
+    return LabelSection.model_validate({"name": "blurred", "concept": concept, "positive": ["a"], "negative": ["b"], "fault": fault})
+
+
+@pytest.mark.parametrize(("value", "grade"), [(0.699, QualityGrade.DIAGNOSTIC), (0.7, QualityGrade.LIMITED), (1.0, QualityGrade.LIMITED)])
+def test_a_fault_is_seen_from_the_threshold_of_the_manifest_on(value: float, grade: QualityGrade) -> None:
+    limit = FaultLimitSection(threshold=0.7, threshold_source="1 % of 900 clean images")
+    verdict = judge_fault(scored("blurred", value), blurred(), limit)
+    assert (verdict.grade, verdict.measured, verdict.by_model) == (grade, value, True)
+    assert (verdict.check, verdict.code.value, verdict.image) == ("prompt:blurred", "111210", IMAGE)
+    assert (verdict.threshold, verdict.threshold_source) == (0.7, "1 % of 900 clean images")
+
+
+def test_a_fault_is_judged_by_its_own_score_only() -> None:
+    limit = FaultLimitSection(threshold=0.7, threshold_source="test")
+    with pytest.raises(ValueError, match="no label"):
+        judge_fault(scored("noisy", 0.9), blurred(), limit)
+    with pytest.raises(ValueError, match="not in"):
+        judge_fault(scored("blurred", math.nan), blurred(), limit)
+    with pytest.raises(ValueError, match="no fault"):
+        judge_fault(scored("nodule", 0.9), prompts().labels[2], limit)

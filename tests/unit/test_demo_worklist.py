@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,13 +14,25 @@ from rich.console import Console
 from config import Code
 from dicom_node.demo.page import thumbnail_png, write_page
 from dicom_node.demo.studies import DEMO_STUDIES
-from dicom_node.demo.worklist import DISCLAIMER, DemoRow, ShownReport, Standing, StoreStatus, notes, print_worklist, ranked, worklist_json
+from dicom_node.demo.worklist import (
+    DISCLAIMER,
+    DemoRow,
+    ShownReport,
+    Standing,
+    StoreStatus,
+    notes,
+    print_worklist,
+    quality_in_words,
+    ranked,
+    worklist_json,
+)
 from inference.findings import (
     Abstention,
     AbstentionReason,
     Analysis,
     Finding,
     FlagLevel,
+    ImageKind,
     ImageRef,
     Outcome,
     Presence,
@@ -34,7 +47,7 @@ HOSTILE = "<script>alert(1)</script>\"'&[red]"
 
 def provenance(calibration: str | None = None) -> Provenance:
     return Provenance(
-        model="anatomy-tiny",
+        model="some-model",
         version="1",
         manufacturer="dicom-node",
         weights_digest="0" * 64,
@@ -63,7 +76,7 @@ def finding(
     )
 
 
-def verdict(grade: QualityGrade, check: str = "rotated") -> QualityVerdict:
+def verdict(grade: QualityGrade, check: str = "prompt:rotated-90") -> QualityVerdict:
     return QualityVerdict(
         check=check,
         image=IMAGE,
@@ -163,6 +176,20 @@ def test_an_image_that_was_not_analysed_for_its_quality_comes_before_one_that_wa
     turned = analysis(quality=(verdict(QualityGrade.LIMITED),), abstentions=(abstained(AbstentionReason.QUALITY),))
     scored = analysis(findings=(finding(0.9),), quality=(verdict(QualityGrade.LIMITED),))
     assert [made.title for made in ranked([row("a", scored), row("b", turned)])] == ["b", "a"]
+
+
+def test_what_the_model_takes_an_image_for_is_told_where_nothing_was_expected_of_it() -> None:
+    kinds = tuple(
+        ImageKind(kind=kind, probability=0.91, expected=expected, images=(IMAGE,)) for kind, expected in (("A", True), ("B", False))
+    )
+    made = replace(analysis(quality=(verdict(QualityGrade.DIAGNOSTIC),), abstentions=(abstained(AbstentionReason.NO_MODEL),)), kinds=kinds)
+    assert [note.text for note in notes(row("a", made))] == ["Because", "Looks like B (p = 0.91)"]
+    assert notes(row("a", made))[0].standing is Standing.QUALITY_ONLY
+
+
+def test_a_fault_that_was_measured_and_one_that_the_model_sees_are_both_named() -> None:
+    made = analysis(quality=(verdict(QualityGrade.LIMITED, "inverted"), verdict(QualityGrade.LIMITED, "prompt:inverted")))
+    assert quality_in_words(row("a", made)) == "limited: inverted, prompt:inverted"
 
 
 def test_the_most_pressing_of_several_routes_decides() -> None:

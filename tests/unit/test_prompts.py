@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from config import load
 from config.schema import ModelManifest, PromptSet
 from inference.prompts import DegeneratePromptsError, PromptEmbeddings, cache_name, embed_prompts, expand, read_cached, write_cached
+from tests.embedded import shipped
 
 
 def manifest() -> ModelManifest:
-    return load(None)[1].manifest("anatomy-tiny")
+    return shipped()
 
 
 def prompts(**changes: object) -> PromptSet:

@@ -8,11 +8,12 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from inference.findings import FlagLevel, Outcome, Presence
+from inference.findings import Abstention, AbstentionReason, FlagLevel, ImageKind, Outcome, Presence
 from reporting import ENCODERS, EncodedResult, PreviousReport, Producer, encode_structured_report
 from reporting.uids import IMPLEMENTATION_CLASS_UID
 from tests.conformance.sr_documents import (
     FAILED,
+    FAULTS,
     FRONTAL,
     KINDS,
     LATERAL,
@@ -48,6 +49,10 @@ def _values(document: Dataset, code: str) -> list[str]:
 
 def _concepts(document: Dataset) -> set[str]:
     return {concept(item) for item in walk(document)}
+
+
+def _images(group: Dataset) -> list[str]:
+    return [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in group.ContentSequence if item.ValueType == "IMAGE"]
 
 
 def _tracking(document: Dataset) -> list[str]:
@@ -235,6 +240,49 @@ def test_without_a_model_the_node_is_the_algorithm() -> None:
     document = _read(encode(QUALITY_ONLY))
 
     assert set(_values(document, "111001")) == {"dicom-node quality checks"}
+
+
+def test_a_fault_that_the_model_sees_stands_in_a_group_of_the_model_beside_that_of_the_pixel_checks() -> None:
+    document = _read(encode(FAULTS))
+
+    judged = [group for group in groups(document) if _values(group, "111050") and _images(group) == [FRONTAL.sop_instance_uid]]
+    assert [(_values(group, "111001")[0], _values(group, "111050"), _values(group, "111052")) for group in judged] == [
+        ("dicom-node quality checks", ["Limited quality"], ["Under exposed"]),
+        ("zero-shot-cxr", ["Limited quality"], ["Positioning"]),
+    ]
+
+
+def test_the_words_of_a_report_tell_a_fault_that_was_measured_from_one_that_the_model_sees() -> None:
+    document = _read(encode(FAULTS))
+
+    (summary,), comments = _values(document, "121111"), _values(document, "121106")
+    seen = "Positioning, Poor SNR, Anatomy coverage incomplete, Other failure"
+    assert summary.endswith(f"Image quality: non-diagnostic (Under exposed; as the model sees it: {seen}).")
+    assert "Image quality: The median of the lung field is low. Limit from: 100 radiographs" in comments
+    assert (
+        "Image quality, asked of zero-shot-cxr (prompt:rotated-90, score 0.9812, limit 0.93): The image looks rotated-90."
+        " Limit from: 1 % of 900 clean radiographs"
+    ) in comments
+    assert "Image quality, asked of the model and not seen: under-exposed" in comments
+
+
+def test_a_report_tells_what_the_model_takes_the_images_for_and_whether_that_was_compared() -> None:
+    compared = _values(_read(encode(FAULTS)), "121106")
+    assert "The model takes 2 images for CHEST RADIOGRAPH (p from 0.72), as this route expects" in compared
+
+    only_told = ImageKind(kind="a scanned document", probability=0.9, expected=False, images=(FRONTAL,))
+    told = _values(_read(encode(analysis(kinds=(only_told,)))), "121106")
+    words = "The model takes 1 image for a scanned document (p = 0.90), compared with nothing: this route expects no kind of image"
+    assert words in told
+
+
+def test_a_route_that_asks_for_no_findings_does_not_speak_of_scores() -> None:
+    none_asked = Abstention(reason=AbstentionReason.NO_MODEL, detail="this route asks for no findings")
+    made = replace(SHADOW, outcome=Outcome.PARTIAL, findings=(), abstentions=(none_asked,))
+
+    (summary,) = _values(_read(encode(made)), "121111")
+    assert "SHADOW" not in summary
+    assert "No finding was looked for." in summary
 
 
 def test_frame_numbers_are_given_for_multi_frame_images_only() -> None:

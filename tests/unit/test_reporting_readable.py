@@ -9,7 +9,20 @@ from pydicom.errors import InvalidDicomError
 
 from inference.findings import Abstention, AbstentionReason, Presence
 from reporting import readable_html, readable_text
-from tests.conformance.sr_documents import FAILED, KINDS, LATERAL, NOT_ATTEMPTED, PARTIAL, POSITIVE, SHADOW, analysis, encode, finding
+from tests.conformance.sr_documents import (
+    FAILED,
+    FAULTS,
+    FRONTAL,
+    KINDS,
+    LATERAL,
+    NOT_ATTEMPTED,
+    PARTIAL,
+    POSITIVE,
+    SHADOW,
+    analysis,
+    encode,
+    finding,
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -64,6 +77,14 @@ def test_what_was_not_analysed_is_shown_with_its_reason(made: object, reason: st
     warning = page.partition('class="sr-warning">')[2].partition("</p>")[0]
     assert "Not analysed" in warning
     assert reason in warning
+
+
+def test_a_reader_sees_whether_a_fault_was_measured_or_seen_by_the_model() -> None:
+    text, page = readable_text(encode(FAULTS).data), readable_html(encode(FAULTS).data)
+
+    frontal = [line for line in text.splitlines() if line.startswith("Limited quality") and FRONTAL.sop_instance_uid in line]
+    assert [line.rpartition("seen by ")[2] for line in frontal] == ["dicom-node quality checks", "zero-shot-cxr"]
+    assert "<td>Positioning</td><td>zero-shot-cxr</td>" in page
 
 
 def test_text_from_a_file_is_never_markup() -> None:

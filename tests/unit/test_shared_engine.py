@@ -10,10 +10,9 @@ from config import load
 from inference.adapters import ModelOutputError
 from inference.engine import Engine
 from inference.shared_engine import SharedEngine
+from tests.embedded import MODEL
 from tests.phantoms import as_frame, chest_radiograph, head_ct
 from tests.waiting import eventually
-
-MODEL = "anatomy-tiny"
 
 
 @pytest.fixture(scope="module")

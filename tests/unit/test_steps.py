@@ -17,8 +17,8 @@ from inference.engine import Engine
 from inference.findings import FlagLevel, Outcome, Presence
 from reporting import readable_text
 from tests.builders import ct_slice, radiograph, uid, write_file
+from tests.embedded import FINDINGS, MODEL, chest
 from tests.node.running import CALLING
-from tests.phantoms import chest_radiograph
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -118,13 +118,13 @@ class TestWithACalibrationOfThisSite:
     @pytest.fixture
     def settings_file(self, tmp_path):
         _, catalogue = load(None)
-        prompt_set = catalogue.prompt_set("chest-radiograph-demonstration")
+        prompt_set = catalogue.prompt_set(FINDINGS)
         label = {"slope": 1, "intercept": 5, "threshold": 0.5, "undetermined_from": 0.2, "source": "made up for a test"}
         calibration = {
             "id": "made-up",
             "site": "test-site",
-            "model": "anatomy-tiny",
-            "weights_sha256": catalogue.manifest("anatomy-tiny").weights.sha256,
+            "model": MODEL,
+            "weights_sha256": catalogue.manifest(MODEL).weights.sha256,
             "prompt_set": prompt_set.name,
             "prompt_set_digest": prompt_set_digest(prompt_set),
             "labels": {one.name: label for one in prompt_set.labels},
@@ -137,7 +137,7 @@ class TestWithACalibrationOfThisSite:
 
     def test_a_finding_is_present_and_raises_the_study(self, node, engine, tmp_path):
         study = uid()
-        pixels = (chest_radiograph() * 4095).astype("uint16")
+        pixels = (chest() * 4095).astype("uint16")
         receive(node, tmp_path, study, radiograph(study_uid=study, pixels=pixels, WindowCenter=2048, WindowWidth=4096))
         steps.route(node)
         analysis = analyse(node, engine)

@@ -1,0 +1,1 @@
+"""The model that ships with the node, and the code that trained it."""
