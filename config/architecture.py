@@ -50,12 +50,17 @@ class BertSection(Section):
 
 
 class SwinSection(Section):
-    """A Swin image tower."""
+    """A Swin image tower. Its heads and windows show in the tables of its position biases."""
 
-    heads: tuple[Heads, ...] = Field(min_length=1, max_length=8, description="Attention heads of each stage.")
-    window_size: int = Field(ge=1, le=64, description="Side of the attention windows, in tokens.")
+    kind: Literal["swin"] = "swin"
     activation: Activation = Field(description="Activation between its layers.")
     layer_norm_eps: Epsilon = Field(description="Epsilon of its layer norms.")
+
+
+class ResNetSection(Section):
+    """torchvision's ResNet of bottlenecks, of which tensors reveal everything."""
+
+    kind: Literal["resnet"] = "resnet"
 
 
 class OpenAiClip(Section):
@@ -130,10 +135,10 @@ class Flair(Section):
 
 
 class MedClip(Section):
-    """MedCLIP: Hugging Face's Swin and clinical BERT, hidden states 1, 2 and last, unmasked mean."""
+    """MedCLIP: Hugging Face's Swin or torchvision's ResNet-50, and clinical BERT, hidden states 1, 2 and last, unmasked mean."""
 
     family: Literal["medclip"] = "medclip"
-    image: SwinSection
+    image: SwinSection | ResNetSection = Field(discriminator="kind", description="Kind of the image tower.")
     text: BertSection
     logit_scale: LogitScale
 

@@ -1,5 +1,6 @@
 """The catalogue: the routes, models, prompt sets and calibrations of a node, all of which fit each other."""
 
+import functools
 import hashlib
 import importlib.resources
 import json
@@ -50,8 +51,12 @@ class Catalogue:
     def prompt_sets_asked(self, manifest: ModelManifest) -> tuple[str, ...]:
         """Return the names of the prompt sets that the model is asked with: its gate, image quality, the findings of its routes."""
         own = (section.prompt_set for section in (manifest.gate, manifest.quality) if section is not None)
-        findings = (route.prompt_set for route in self.routes if route.model == manifest.name and route.prompt_set)
+        findings = (route.prompt_set for route in self.routes if route.searched_by == manifest.name and route.prompt_set)
         return tuple(dict.fromkeys((*own, *findings)))
+
+    def models_used(self) -> tuple[str, ...]:
+        """Return the names of the models that some route asks, for kind and quality or for findings."""
+        return tuple(dict.fromkeys(name for route in self.routes for name in route.models))
 
     def weights_path(self, manifest: ModelManifest) -> Path:
         """Return the folder of the model's files, `package:` resolved; relative to the manifest was made absolute by the loader."""
@@ -66,6 +71,7 @@ class Catalogue:
         return None
 
 
+@functools.cache
 def published_models() -> tuple[PublishedModel, ...]:
     """Return the models that ship without weights, by name: what `models import` needs to know of them."""
     folder = Path(str(importlib.resources.files("config"))) / "models" / "published"
@@ -76,6 +82,11 @@ def published_models() -> tuple[PublishedModel, ...]:
 def published_model(name: str) -> PublishedModel | None:
     """Return the model of this name that ships without weights, or None."""
     return next((model for model in published_models() if model.name == name), None)
+
+
+def companion(place: str) -> Path:
+    """Return the path of a file that comes with this node for a published model, as `companions` names it."""
+    return Path(str(importlib.resources.files("config"))) / "models" / "published" / "companions" / place
 
 
 def prompt_set_digest(prompt_set: PromptSet) -> str:

@@ -4,14 +4,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from config.catalogue import prompt_set_digest, weights_folder
+from config.catalogue import prompt_set_digest, published_model, published_models, weights_folder
+from config.heads import cannot_answer, heads_of
 from config.mistakes import Mistake, mistake_at, suggestion
+from config.preferences import may_be_used, switched_on
 from config.routes import RouteRule
 from config.schema import Calibration, ModelManifest, PromptSet, QualitySection, Settings
 from config.source import Location, SourceDocument
 
 _GATE_RECIPE, _FAULT_RECIPE = "multi-class-softmax", "pair-softmax"
-_FREE_TO_USE = frozenset({"permissive", "share-alike"})
 
 _V_co = TypeVar("_V_co", covariant=True)
 
@@ -65,8 +66,13 @@ def inconsistencies(inventory: Inventory) -> Iterator[Mistake]:
         yield from _quality(manifest, inventory)
     yield from _calibrations(inventory)
     for index, name in enumerate(inventory.settings.models.acknowledged_licences):
-        if message := _unknown(name, "model", inventory.model_names(), inventory):
+        if message := _unknown(name, "model", _known_models(inventory), inventory):
             yield mistake_at(inventory.settings_document, ("models", "acknowledged_licences", index), message)
+
+
+def _known_models(inventory: Inventory) -> tuple[str, ...]:
+    """Names of the installed models and of those that this node knows and can import."""
+    return tuple(dict.fromkeys((*inventory.model_names(), *(model.name for model in published_models()))))
 
 
 class _Named(Protocol):
@@ -94,11 +100,13 @@ def _route(route: Sourced[RouteRule], inventory: Inventory) -> Iterator[Mistake]
     rule = route.value
     if message := _unknown(rule.model, "model", inventory.model_names(), inventory):
         yield route.mistake(("model",), message)
-    if message := _unknown(rule.prompt_set, "prompt set", inventory.prompt_set_names(), inventory):
-        yield route.mistake(("prompt_set",), message)
-    asked = inventory.prompt_set(rule.prompt_set) if rule.prompt_set else None
-    if asked is not None and any(label.fault for label in asked.labels):
-        yield route.mistake(("prompt_set",), f"{asked.name} holds faults, not findings; name it under quality in a model's manifest")
+    if message := _unknown(rule.findings_model, "model", inventory.model_names(), inventory):
+        yield route.mistake(("findings_model",), message)
+    yield from _findings(route, rule.findings_model or rule.model, rule.prompt_set, ("prompt_set",), inventory)
+    for index, preference in enumerate(rule.prefer):
+        if message := _unknown(preference.model, "model", _known_models(inventory), inventory):
+            yield route.mistake(("prefer", index, "model"), message)
+        yield from _findings(route, preference.model, preference.prompt_set, ("prefer", index, "prompt_set"), inventory)
     for index, name in enumerate(rule.destinations or ()):
         known = (destination.name for destination in inventory.settings.destinations)
         if message := _unknown(name, "destination", known, inventory):
@@ -106,8 +114,32 @@ def _route(route: Sourced[RouteRule], inventory: Inventory) -> Iterator[Mistake]
     manifest = inventory.manifest(rule.model) if rule.model else None
     if manifest is not None:
         yield from _expected_kinds(route, manifest, inventory)
-        yield from _licence(route, manifest, inventory)
-        yield from _weights(route, manifest)
+    for field, name in _models_asked(rule, inventory):
+        model = inventory.manifest(name)
+        if model is not None:
+            yield from _licence(route, field, model, inventory)
+            yield from _weights(route, field, model)
+
+
+def _models_asked(rule: RouteRule, inventory: Inventory) -> Iterator[tuple[str, str]]:
+    """The field and the name of each model that the route really asks."""
+    if rule.model:
+        yield "model", rule.model
+    manifests = (found.value for found in inventory.manifests)
+    finder = switched_on(rule, manifests, inventory.settings.models.acknowledged_licences).findings_model
+    if finder and finder != rule.model:
+        yield ("findings_model" if finder == rule.findings_model else "prefer"), finder
+
+
+def _findings(route: Sourced[RouteRule], model: str | None, name: str | None, where: Location, inventory: Inventory) -> Iterator[Mistake]:
+    if message := _unknown(name, "prompt set", inventory.prompt_set_names(), inventory):
+        yield route.mistake(where, message)
+    asked = inventory.prompt_set(name) if name else None
+    if asked is not None and any(label.fault for label in asked.labels):
+        yield route.mistake(where, f"{asked.name} holds faults, not findings; name it under quality in a model's manifest")
+    finder = (inventory.manifest(model) or published_model(model)) if model else None
+    if asked is not None and finder is not None:
+        yield from (route.mistake(where, message) for message in cannot_answer(finder, asked))
 
 
 def _expected_kinds(route: Sourced[RouteRule], manifest: ModelManifest, inventory: Inventory) -> Iterator[Mistake]:
@@ -122,23 +154,22 @@ def _expected_kinds(route: Sourced[RouteRule], manifest: ModelManifest, inventor
             yield route.mistake(("expect", index), f"the gate of {manifest.name} has no kind {kind!r}" + suggestion(kind, known))
 
 
-def _licence(route: Sourced[RouteRule], manifest: ModelManifest, inventory: Inventory) -> Iterator[Mistake]:
-    licence = manifest.licence
-    if licence.usage not in _FREE_TO_USE and manifest.name not in inventory.settings.models.acknowledged_licences:
-        read = f"read {licence.read}" if licence.read else "read the publisher's terms"
-        message = f"model {manifest.name} is {licence.usage} ({licence.name}); {read}, then add it to models.acknowledged_licences"
-        yield route.mistake(("model",), message)
+def _licence(route: Sourced[RouteRule], field: str, manifest: ModelManifest, inventory: Inventory) -> Iterator[Mistake]:
+    if not may_be_used(manifest, inventory.settings.models.acknowledged_licences):
+        licence = manifest.licence
+        terms = f"model {manifest.name} is {licence.usage} ({licence.name})"
+        yield route.mistake((field,), f"{terms}; {licence.to_acknowledge}, then add it to models.acknowledged_licences")
 
 
-def _weights(route: Sourced[RouteRule], manifest: ModelManifest) -> Iterator[Mistake]:
+def _weights(route: Sourced[RouteRule], field: str, manifest: ModelManifest) -> Iterator[Mistake]:
     try:
         file = weights_folder(manifest.weights.folder) / manifest.weights.file
     except ModuleNotFoundError:
         message = f"the weights of {manifest.name} lie in {manifest.weights.folder}, a package that is not installed; install it"
-        yield route.mistake(("model",), message)
+        yield route.mistake((field,), message)
         return
     if not file.is_file():
-        yield route.mistake(("model",), f"the weights of {manifest.name} are not at {file}; put the file there")
+        yield route.mistake((field,), f"the weights of {manifest.name} are not at {file}; put the file there")
 
 
 def _gate(manifest: Sourced[ModelManifest], inventory: Inventory) -> Iterator[Mistake]:
@@ -151,6 +182,10 @@ def _gate(manifest: Sourced[ModelManifest], inventory: Inventory) -> Iterator[Mi
     prompt_set = inventory.prompt_set(gate.prompt_set)
     if prompt_set is not None and prompt_set.recipe != _GATE_RECIPE:
         yield manifest.mistake(where, f"{gate.prompt_set} is {prompt_set.recipe}; a gate needs the recipe {_GATE_RECIPE}")
+    if heads := heads_of(manifest.value.architecture):
+        yield manifest.mistake(
+            ("gate",), f"a gate asks about any image, and the heads of this family see eyes ({', '.join(heads)}); remove it"
+        )
 
 
 def _quality(manifest: Sourced[ModelManifest], inventory: Inventory) -> Iterator[Mistake]:
@@ -166,6 +201,9 @@ def _quality(manifest: Sourced[ModelManifest], inventory: Inventory) -> Iterator
     elif prompt_set is not None:
         yield from _faults(manifest, quality, prompt_set)
     yield from _kinds_of_faults(manifest, quality, inventory)
+    if heads := heads_of(manifest.value.architecture):
+        message = f"image quality is asked of any image, and the heads of this family see eyes ({', '.join(heads)}); remove it"
+        yield manifest.mistake(("quality",), message)
 
 
 def _faults(manifest: Sourced[ModelManifest], quality: QualitySection, prompt_set: PromptSet) -> Iterator[Mistake]:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from config.catalogue import Catalogue, prompt_set_digest
 from config.consistency import Inventory, Sourced, inconsistencies
 from config.mistakes import ConfigurationError, Mistake, mistake_at, mistakes_of
+from config.preferences import switched_on
 from config.routes import RouteRule, Routes
 from config.schema import Calibration, FolderDestination, ModelManifest, PromptSet, Section, Settings
 from config.source import Location, SourceDocument, SourceError, read_source
@@ -168,9 +169,11 @@ def _located(found: Sourced[ModelManifest]) -> Sourced[ModelManifest]:
 
 
 def _catalogue(inventory: Inventory) -> Catalogue:
+    manifests = tuple(found.value for found in inventory.manifests)
+    acknowledged = inventory.settings.models.acknowledged_licences
     return Catalogue(
-        routes=tuple(found.value for found in inventory.routes),
-        manifests=tuple(found.value for found in inventory.manifests),
+        routes=tuple(switched_on(found.value, manifests, acknowledged) for found in inventory.routes),
+        manifests=manifests,
         prompt_sets=tuple(found.value for found in inventory.prompt_sets),
         calibrations=tuple(found.value for found in inventory.calibrations),
     )

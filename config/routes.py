@@ -63,6 +63,13 @@ class Exclude(Section):
     when: tuple[Match, ...] = Field(min_length=1, description="All must be true of an instance.")
 
 
+class Preference(Section):
+    """A model that looks for the findings of a route in place of the route's own, once it is installed and may be used."""
+
+    model: Slug = Field(description="Installed model, or one that this node knows and can import.")
+    prompt_set: Slug = Field(description="What it is asked.")
+
+
 class RouteRule(Section):
     """One route: which instances it takes, what is asked of them and where the result goes.
 
@@ -87,6 +94,12 @@ class RouteRule(Section):
     maximum_frames: int = Field(64, ge=1, le=4096, description="Frames shown to the model, spread evenly over the selection.")
     model: Slug | None = Field(None, description="Model; none: only the image quality is checked, and the report says so.")
     prompt_set: Slug | None = Field(None, description="Findings to look for.")
+    findings_model: Slug | None = Field(
+        None, description="Model that looks for the findings; the route's model if left out, which in any case tells kind and quality."
+    )
+    prefer: tuple[Preference, ...] = Field(
+        (), description="The first that is installed, its licence acknowledged where that is needed, looks for the findings instead."
+    )
     expect: tuple[Slug, ...] = Field((), description="Kinds of image, as the model's gate names them, that the pixels must show.")
     quality: bool = Field(True, description="Run the quality checks.")
     no_analysis: str = Field("", description="Set: nothing is analysed, and the report gives this as the reason.")
@@ -100,9 +113,23 @@ class RouteRule(Section):
             raise ValueError("no_analysis and model exclude each other")
         if self.prompt_set and not self.model:
             raise ValueError("prompt_set needs a model")
+        if self.findings_model and not self.prompt_set:
+            raise ValueError("findings_model needs a prompt_set, the findings that it looks for")
+        if self.prefer and not self.model:
+            raise ValueError("prefer needs a model, which tells what the images show")
         if self.expect and not self.model:
             raise ValueError("expect needs a model with a gate")
         return self
+
+    @property
+    def searched_by(self) -> str | None:
+        """Name of the model that looks for the findings; None if nothing is looked for."""
+        return (self.findings_model or self.model) if self.prompt_set else None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models that are asked: for kind and quality, and for findings."""
+        return tuple(dict.fromkeys(name for name in (self.model, self.searched_by) if name))
 
 
 class Routes(Section):

@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from config.architecture import Architecture
 from config.code import Code
+from config.looks import LooksSection
 from config.preprocessing import Preprocessing
 from config.section import FileName
 from config.section import Section as Section  # noqa: PLC0414 - where everybody looks for it
@@ -17,6 +18,12 @@ from config.tokenizer import Tokenizer
 AeTitle = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]+$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, le=7 * 24 * 3600)]
+Recipe = Literal["pair-softmax", "multi-class-softmax", "sigmoid", "concept-mean", "target-versus-reference"]
+Ensemble = Literal["embeddings", "scores", "highest"]
+Level = Literal["image", "patient"]
+
+_WITH_NEGATIVES = frozenset({"pair-softmax", "concept-mean"})
+_WITH_OWN_ENSEMBLE = frozenset({"concept-mean", "target-versus-reference"})
 
 
 class NodeSection(Section):
@@ -60,7 +67,21 @@ class WorkSection(Section):
     """Analysis: device, batches, leases and attempts."""
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models run; auto takes CUDA when there is one.")
-    batch_size: int = Field(32, ge=1, le=1024, description="Frames in one forward pass.")
+    batch_size: int = Field(32, ge=1, le=1024, description="Frames in one forward pass; halved where the device has no memory for as many.")
+    batch_wait_ms: float = Field(
+        5, ge=0, le=1000, description="Longest wait, in ms, of a batch on CUDA for frames of other studies; urgent ones never wait."
+    )
+    precision: Literal["float16", "bfloat16", "float32"] = Field(
+        "float16", description="What models compute in on CUDA (autocast). The CPU always computes in float32."
+    )
+    compile_models: bool = Field(
+        False, description="Compile image towers (torch.compile) at start, which takes minutes; a model whose numbers move runs as it is."
+    )
+    model_memory_mb: int | None = Field(
+        None,
+        ge=1,
+        description="MB (float32 weights) that loaded models may take together; the least recently used leaves. No limit if left out.",
+    )
     parallel_studies: int = Field(2, ge=1, le=64, description="Studies in work at once in one process; their frames share the batches.")
     lease_s: Seconds = Field(120, description="Seconds after which a silent worker's study may be taken by another.")
     maximum_attempts: int = Field(5, ge=1, le=100, description="Attempts, crashes counted, before a work item is FAILED.")
@@ -153,6 +174,16 @@ class LicenceSection(Section):
     name: str = Field(description="SPDX identifier or the publisher's words.")
     read: str = Field("", description="What to read before acknowledging.")
 
+    @property
+    def needs_acknowledgement(self) -> bool:
+        """True if a node uses the model only after somebody has read the terms and said so in `models.acknowledged_licences`."""
+        return self.usage not in {"permissive", "share-alike"}
+
+    @property
+    def to_acknowledge(self) -> str:
+        """What to read, as the end of a sentence."""
+        return f"read {self.read}" if self.read else "read the publisher's terms"
+
 
 class WeightsSection(Section):
     """The pinned weights: safetensors only, loaded from a local folder, never from a hub."""
@@ -200,6 +231,7 @@ class ModelDescription(Section):
     architecture: Architecture = Field(description="Family, and what its tensors do not reveal.")
     tokenizer: Tokenizer = Field(description="How it reads text.")
     preprocessing: Preprocessing = Field(description="What happens to a frame before the image tower.")
+    looks: LooksSection | None = Field(None, description="None: nothing is added to the published preprocessing.")
     colour: Literal["grey", "colour", "any"] = Field(description="Frames that the model was made for.")
     gate: GateSection | None = Field(None, description="None: no pixel gate, which every result of the model says.")
     quality: QualitySection | None = Field(None, description="None: image quality is measured on the pixels only.")
@@ -228,7 +260,26 @@ class PublishedModel(ModelDescription):
     """A model that ships without weights: `config/models/published/NAME.yaml`. `models import` makes a manifest of it."""
 
     source: str = Field(min_length=1, description="Where its publisher offers the weights, and what to fetch.")
+    fetched_as: str = Field(
+        min_length=1, description="File or folder that `models import` is given, as the publisher or a download names it."
+    )
     files: dict[str, Sha256] = Field(default_factory=dict, description="Published files whose SHA-256 is known.")
+    checkpoints: int = Field(1, ge=1, le=100, description="Checkpoints that the publisher's results are the mean of.")
+    overrules: tuple[str, ...] = Field(
+        (), description="Facts (`section.field`) that count although the published files beside the weights say something else."
+    )
+    companions: dict[FileName, str] = Field(
+        default_factory=dict, description="Files that no publisher ships beside the weights, and where in this node's package they lie."
+    )
+    supplement: dict[FileName, str] = Field(
+        default_factory=dict, description="Files that neither the weights nor this node come with, each with where to find it."
+    )
+
+    @property
+    def import_command(self) -> str:
+        """The command that installs it, to be completed with where the download lies."""
+        extra = " --supplement FOLDER" if self.supplement else ""
+        return f"dicom-node models import {self.fetched_as} --as {self.name}{extra}"
 
 
 class FaultSection(Section):
@@ -250,6 +301,8 @@ class LabelSection(Section):
     positive: tuple[str, ...] = Field(min_length=1, description="Texts that describe it; their embeddings are averaged.")
     negative: tuple[str, ...] = Field((), description="Texts that describe its absence; pair-softmax needs them.")
     flag: Literal["none", "urgent", "emergency"] = Field("none", description="Flag if Present, once the site is calibrated.")
+    head: Slug | None = Field(None, description="Head of the model that answers this label, where it is not the prompt set's.")
+    level: Level | None = Field(None, description="What the answer is about, where it is not what the prompt set says.")
     foreign: str = Field(
         "", description="For a kind that is no image of a patient: what it is, in words for the report ('a scanned document')."
     )
@@ -257,14 +310,55 @@ class LabelSection(Section):
 
 
 class PromptSet(Section):
-    """A versioned set of prompts: `config/prompts/NAME.yaml`. Its digest stands in every result."""
+    """A versioned set of prompts: `config/prompts/NAME.yaml`. Its digest stands in every result.
+
+    `inference.scores` says what the recipes compute and who published them.
+    """
 
     name: Slug
     version: int = Field(ge=1)
-    recipe: Literal["pair-softmax", "multi-class-softmax"]
+    recipe: Recipe = Field(
+        description="pair-softmax: there against not there; multi-class-softmax: which of these; sigmoid: each label alone, with the"
+        " model's bias; concept-mean: a label's concepts scored one by one, then averaged, against its negative concepts or, if no label"
+        " has any, against the other labels; target-versus-reference: a label against the texts of `reference`."
+    )
     temperature: Literal["model", "none"] = Field(description="model: cosines times the model's logit scale; none: plain cosines.")
     templates: tuple[str, ...] = Field(("{}",), min_length=1, description="Each text goes into each template at {}.")
+    ensemble: Ensemble = Field(
+        "embeddings",
+        description="How the texts of one label become one. embeddings: the mean of their unit vectors, of unit length again; scores: the"
+        " mean of their logits, which is the mean of the unit vectors as it is; highest: the highest of their logits."
+        " concept-mean and target-versus-reference have rules of their own.",
+    )
+    reference: tuple[str, ...] = Field(
+        (), description="Texts that the recipe target-versus-reference compares each label with, as they stand: no template is applied."
+    )
+    reference_pairing: Literal["all", "template"] = Field(
+        "all", description="all: every label against all of `reference` together; template: `reference` has one text for each template."
+    )
+    head: Slug | None = Field(None, description="Head of the model that answers (RET-CLIP: patient, left, right); none: all, averaged.")
+    level: Level = Field("image", description="What an answer is about: one image, or the patient, from all views that the head sees.")
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = Field(
+        "en", description="Language of the texts, as BCP 47 writes it."
+    )
+    source: str = Field(
+        "", description="Where the wording comes from: paper, or repository, file and commit; 'ours' with what it was tried on."
+    )
+    licence: str = Field("", description="Terms of the wording, where it is somebody else's.")
     labels: tuple[LabelSection, ...] = Field(min_length=1)
+
+    @property
+    def exclusive(self) -> bool:
+        """True if the scores of all labels of an image are shares of one whole."""
+        return self.recipe == "multi-class-softmax" or (self.recipe == "concept-mean" and not self.labels[0].negative)
+
+    def head_of(self, label: LabelSection) -> str | None:
+        """The head that answers a label; None: all heads, averaged."""
+        return label.head or self.head
+
+    def level_of(self, label: LabelSection) -> Level:
+        """What the answer to a label is about."""
+        return label.level or self.level
 
     @field_validator("templates")
     @classmethod
@@ -280,10 +374,34 @@ class PromptSet(Section):
             raise ValueError("two labels have the same name")
         if self.recipe == "pair-softmax" and (bare := [label.name for label in self.labels if not label.negative]):
             raise ValueError(f"recipe pair-softmax needs negative texts: {bare[0]}")
+        if self.recipe == "concept-mean" and len({bool(label.negative) for label in self.labels}) > 1:
+            raise ValueError("recipe concept-mean needs negative concepts for all labels or for none")
         if self.recipe != "pair-softmax" and (faults := [label.name for label in self.labels if label.fault]):
             raise ValueError(f"a fault is there or not, which needs the recipe pair-softmax: {faults[0]}")
         if self.recipe != "multi-class-softmax" and (foreign := [label.name for label in self.labels if label.foreign]):
             raise ValueError(f"foreign is said of a kind of image, which needs the recipe multi-class-softmax: {foreign[0]}")
+        if self.recipe not in _WITH_NEGATIVES and (unused := [label.name for label in self.labels if label.negative]):
+            raise ValueError(f"recipe {self.recipe} has no use for negative texts: {unused[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_fit_the_recipe(self) -> "PromptSet":
+        if self.recipe == "sigmoid" and self.temperature != "model":
+            raise ValueError("recipe sigmoid needs temperature model: without scale and bias its scores mean nothing")
+        if bool(self.reference) != (self.recipe == "target-versus-reference"):
+            raise ValueError("reference belongs to the recipe target-versus-reference, which needs it")
+        if self.reference_pairing == "template" and len(self.reference) != len(self.templates):
+            raise ValueError(f"reference_pairing template needs one reference for each template: {len(self.templates)}")
+        if self.ensemble != "embeddings" and self.recipe in _WITH_OWN_ENSEMBLE:
+            raise ValueError(f"recipe {self.recipe} says itself how texts are averaged; remove ensemble")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> "PromptSet":
+        if headless := [label.name for label in self.labels if self.level_of(label) == "patient" and self.head_of(label) is None]:
+            raise ValueError(f"level patient needs a head that sees all views: {headless[0]}")
+        if self.exclusive and any(label.head or label.level for label in self.labels):
+            raise ValueError("labels that share one whole have one head and one level; set them for the prompt set")
         return self
 
 

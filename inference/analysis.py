@@ -9,6 +9,7 @@ import msgspec
 
 from config.catalogue import Catalogue, prompt_set_digest
 from config.routes import RouteRule
+from config.schema import PromptSet
 from inference.adapters import ModelOutputError
 from inference.findings import Abstention, AbstentionReason, Analysis, Exclusion, Finding, ImageRef, Outcome, Provenance
 from inference.questions import Questions, Scorer, ask
@@ -62,7 +63,7 @@ def analyse(
     reading = Reading()
     frames = reading.frames(
         chosen,
-        manifest=questions.manifest if questions else None,
+        models=questions.models if questions else (),
         check_quality=route.quality,
         maximum_megapixels=maximum_frame_megapixels,
     )
@@ -93,6 +94,7 @@ def analyse(
         kinds=tuple(reading.kinds),
         abstentions=_merged(reading.abstentions),
         provenance=_provenance(questions, engine, chosen) if questions is not None and reading.used else None,
+        seen_by=_seen_by(questions) if questions is not None and reading.used else None,
     )
 
 
@@ -140,13 +142,15 @@ def _questions(route: RouteRule, catalogue: Catalogue, site: str) -> Questions |
         return None
     manifest = catalogue.manifest(route.model)
     prompt_set = catalogue.prompt_set(route.prompt_set) if route.prompt_set else None
+    finder = catalogue.manifest(route.searched_by) if route.searched_by else manifest
     return Questions(
         route=route,
         manifest=manifest,
+        finder=finder,
         gate_prompts=catalogue.prompt_set(manifest.gate.prompt_set) if manifest.gate else None,
         quality_prompts=catalogue.prompt_set(manifest.quality.prompt_set) if manifest.quality and route.quality else None,
         prompt_set=prompt_set,
-        calibration=catalogue.calibration_for(manifest, prompt_set, site) if prompt_set else None,
+        calibration=catalogue.calibration_for(finder, prompt_set, site) if prompt_set else None,
     )
 
 
@@ -173,7 +177,7 @@ def _merged(abstentions: Sequence[Abstention]) -> tuple[Abstention, ...]:
 
 
 def _provenance(questions: Questions, engine: Scorer, chosen: Sequence[ChosenFrames]) -> Provenance:
-    manifest = questions.manifest
+    manifest = questions.finder
     prompts = questions.prompt_set or questions.gate_prompts
     return Provenance(
         model=manifest.name,
@@ -188,12 +192,36 @@ def _provenance(questions: Questions, engine: Scorer, chosen: Sequence[ChosenFra
     )
 
 
+def _seen_by(questions: Questions) -> Provenance | None:
+    """The model that told kind and quality; None if it is the one that looked for findings."""
+    manifest, prompts = questions.manifest, questions.gate_prompts
+    if manifest is questions.finder:
+        return None
+    return Provenance(
+        model=manifest.name,
+        version=manifest.version,
+        manufacturer=manifest.manufacturer,
+        weights_digest=manifest.weights.sha256,
+        prompt_set=prompts.name if prompts else "",
+        prompt_set_digest=prompt_set_digest(prompts) if prompts else "",
+        calibration_id=None,
+        intended_use=manifest.intended_use,
+    )
+
+
 def _parameters(questions: Questions, engine: Scorer, chosen: Sequence[ChosenFrames]) -> tuple[str, ...]:
     prompt_set, quality = questions.prompt_set, questions.quality_prompts
-    recipe = (f"recipe={prompt_set.recipe}", f"temperature={prompt_set.temperature}") if prompt_set else ()
+    recipe = _recipe(prompt_set) if prompt_set else ()
     faults = (f"quality-prompt-set={quality.name}", f"quality-prompt-set-sha256={prompt_set_digest(quality)}") if quality else ()
     frames = sum(len(choice.frame_numbers) for choice in chosen)
-    return (f"frames={frames}", f"device={engine.device}", *recipe, _gate_parameter(questions), *faults)
+    looks = (f"looks={questions.finder.looks.in_words}",) if questions.finder.looks else ()
+    return (f"frames={frames}", f"device={engine.device}", *recipe, *looks, _gate_parameter(questions), *faults)
+
+
+def _recipe(prompt_set: PromptSet) -> tuple[str, ...]:
+    heads = "+".join(dict.fromkeys(prompt_set.head_of(label) or "all" for label in prompt_set.labels))
+    facts = (f"recipe={prompt_set.recipe}", f"temperature={prompt_set.temperature}", f"ensemble={prompt_set.ensemble}")
+    return facts if heads == "all" else (*facts, f"heads={heads}")
 
 
 def _gate_parameter(questions: Questions) -> str:

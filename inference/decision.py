@@ -97,6 +97,7 @@ def _decide(score: Score, label: LabelSection, calibration: Calibration | None) 
         threshold_source=NOT_CALIBRATED if fitted is None else fitted.source,
         flag=_FLAGS[label.flag] if presence is Presence.PRESENT else FlagLevel.NONE,
         image=score.image,
+        others=score.others,
     )
 
 

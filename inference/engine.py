@@ -1,8 +1,11 @@
 """The engine: owner of the loaded models and of the device. Frames in, scores out; text embeddings are computed once."""
 
-import contextlib
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,21 +15,63 @@ import torch
 from numpy.typing import NDArray
 
 from config.catalogue import Catalogue
-from config.schema import PromptSet
-from inference.adapters import DeviceMemoryError, Head, ModelAdapter, ModelLoadError, ModelOutputError, load_adapter
+from config.heads import ANY_IMAGE
+from config.schema import ModelManifest, WorkSection
+from inference.adapters import DeviceMemoryError, Head, ModelAdapter, ModelLoadError, load_adapter
+from inference.ahead import batches
+from inference.compiled import compiled, inductor
 from inference.findings import ImageRef, Score
+from inference.forward import REMEDY, Forward, OutOfMemory, out_of_memory
 from inference.frames import Frame
-from inference.golden import prove
+from inference.golden import prove, prove_as_served
+from inference.loaded_models import LoadedModels, memory_of
+from inference.precision import Precision, forbid_tf32, precision_on
 from inference.prompts import PromptEmbeddings, cache_name, embed_prompts, group_of, read_cached, write_cached
-from inference.scores import score
+from inference.scoring import score_images
 
 _log = structlog.get_logger(__name__)
 
+_MOST_THREADS = 8
+
+LoadAdapter = Callable[[ModelManifest, Path, str], ModelAdapter]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """How models run: see `config.schema.WorkSection`. `model_memory` is in bytes; None: no limit."""
+
+    precision: Precision = "float16"
+    compile_models: bool = False
+    model_memory: int | None = None
+    batch_wait_s: float = 0.0
+
+    @classmethod
+    def of(cls, work: WorkSection) -> "EngineOptions":
+        """Return what the settings say."""
+        return cls(
+            precision=work.precision,
+            compile_models=work.compile_models,
+            model_memory=None if work.model_memory_mb is None else work.model_memory_mb * 1_000_000,
+            batch_wait_s=work.batch_wait_ms / 1000,
+        )
+
 
 class Engine:
-    """Models of one catalogue on one device, loaded when first asked. One per worker process, used by one thread."""
+    """Models of one catalogue on one device, loaded when first asked. One per worker process; any thread may ask.
 
-    def __init__(self, catalogue: Catalogue, *, device: Literal["auto", "cpu", "cuda"], batch_size: int, cache_folder: Path | None) -> None:
+    Frames are read in the thread that asks, preprocessed in some beside it, and computed in one of the engine's own.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        device: Literal["auto", "cpu", "cuda"],
+        batch_size: int,
+        cache_folder: Path | None,
+        options: EngineOptions = EngineOptions(),
+        load: LoadAdapter = load_adapter,
+    ) -> None:
         """Choose the device; nothing is loaded yet. `cache_folder` None: text embeddings are kept in memory only.
 
         Raises:
@@ -35,9 +80,24 @@ class Engine:
         self._catalogue = catalogue
         self._batch_size = batch_size
         self._cache_folder = cache_folder
-        self._adapters: dict[str, ModelAdapter] = {}
-        self._prompts: dict[tuple[str, str, str], PromptEmbeddings] = {}
+        self._options = options
+        self._load_adapter = load
         self.device = _device(device)
+        self._precision: Precision = precision_on(self.device, options.precision)
+        if self.device != "cpu" and self._precision == "float32":
+            forbid_tf32()
+        self._models = LoadedModels(self._load, self._memory_of, budget=options.model_memory)
+        self._prompts: dict[tuple[str, str, str | None], PromptEmbeddings] = {}
+        self._prompts_made = threading.Lock()
+        self._forward = Forward(self.device, self._precision)
+        self._device_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
+        self._ahead = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+        self._preprocessing = ThreadPoolExecutor(max_workers=self._ahead, thread_name_prefix="preprocessing")
+
+    @property
+    def loaded_models(self) -> tuple[str, ...]:
+        """The names of the models in memory, the least recently used first."""
+        return self._models.names
 
     def scores(self, model: str, prompt_set: str, frames: Sequence[Frame]) -> tuple[tuple[Score, ...], ...]:
         """Return, for each frame, one score a label in the order of the prompt set.
@@ -51,44 +111,67 @@ class Engine:
     def embed(self, model: str, frames: Iterable[Frame]) -> NDArray[np.float32]:
         """Return unit vectors, float32 `(n, d)`, one row a frame; `(0, 0)` for no frames.
 
-        Frames are taken one at a time and only a batch of preprocessed ones is held, so `frames` may be a generator over
+        Frames are taken one at a time and only few of them and of their batches are held, so `frames` may be a generator over
         more pixels than fit into memory.
 
         Raises:
             KeyError: no model of this name.
             ModelLoadError: it cannot be loaded.
             ModelOutputError: it answered with NaN or infinity.
-            DeviceMemoryError: the device has no memory for a batch.
+            DeviceMemoryError: the device has no memory for the model, or for one frame.
         """
-        adapter = self.adapter(model)
-        tensors = map(adapter.preprocess, frames)
-        rows = [self._encode(adapter, torch.stack(batch)) for batch in _batches(tensors, self._batch_size)]
+        with self._models.in_use(model) as adapter:
+            prepared = batches(
+                frames,
+                adapter.preprocess,
+                size=self._batch_size,
+                threads=self._preprocessing,
+                ahead=self._ahead + 1,
+                pinned=self.device != "cpu",
+            )
+            rows = list(self._rows(adapter, prepared))
         return np.concatenate(rows) if rows else np.empty((0, 0), dtype=np.float32)
 
+    def _rows(self, adapter: ModelAdapter, prepared: Iterable[torch.Tensor]) -> Iterator[NDArray[np.float32]]:
+        """Yield the rows of each batch; while the device computes one, the next is prepared and asked for."""
+        asked: deque[Future[NDArray[np.float32]]] = deque()
+        try:
+            for batch in prepared:
+                asked.append(self._submit(adapter, batch))
+                if len(asked) > 1:
+                    yield asked.popleft().result()
+            while asked:
+                yield asked.popleft().result()
+        finally:
+            for one in asked:
+                one.cancel()
+            wait(asked)
+
+    def _submit(self, adapter: ModelAdapter, batch: torch.Tensor) -> Future[NDArray[np.float32]]:
+        return self._device_thread.submit(self._forward.encode, adapter, batch)
+
     def score(
-        self, model: str, prompt_set: str, embeddings: NDArray[np.float32], images: Sequence[ImageRef]
+        self,
+        model: str,
+        prompt_set: str,
+        embeddings: NDArray[np.float32],
+        images: Sequence[ImageRef],
+        *,
+        views: tuple[str, ...] = ANY_IMAGE,
     ) -> tuple[tuple[Score, ...], ...]:
-        """Return, for each row of `embeddings` (of the image beside it), one score a label in the order of the prompt set.
+        """Return the scores of `embeddings`, rows of the images beside them: see `inference.scoring.score_images`.
 
         Raises:
             KeyError: no model or prompt set of this name.
-            ModelLoadError: the model cannot be loaded, or the prompts give no vectors.
+            ModelLoadError: the model cannot be loaded, the prompts give no vectors, or no head answers this from such views.
         """
         if not images:
             return ()
-        labels = self._catalogue.prompt_set(prompt_set)
-        heads = self.adapter(model).heads
-        values = np.mean([self._head_scores(model, labels, head, embeddings) for head in heads], axis=0)
-        return tuple(
-            tuple(Score(label=label.name, value=float(value), image=image) for label, value in zip(labels.labels, row, strict=True))
-            for image, row in zip(images, values, strict=True)
-        )
-
-    def _head_scores(self, model: str, labels: PromptSet, head: Head, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-        prompts = self.prompt_embeddings(model, labels.name, head.name)
-        scale = head.logit_scale if labels.temperature == "model" else 1.0
-        images = head.images(torch.from_numpy(embeddings)).numpy()
-        return score(labels.recipe, images, prompts.positive, prompts.negative, scale=scale)
+        asked = self._catalogue.prompt_set(prompt_set)
+        with self._models.in_use(model) as adapter:
+            return score_images(
+                adapter.heads, asked, lambda head: self.prompt_embeddings(model, prompt_set, head), embeddings, images, views=views
+            )
 
     def warm_up(self) -> None:
         """Load every model that a route uses and embed its prompts, so that the first study does not wait for it.
@@ -96,7 +179,7 @@ class Engine:
         Raises:
             ModelLoadError: a model cannot be loaded.
         """
-        used = {route.model for route in self._catalogue.routes}
+        used = self._catalogue.models_used()
         for manifest in self._catalogue.manifests:
             if manifest.name in used:
                 self.adapter(manifest.name)
@@ -108,16 +191,38 @@ class Engine:
 
         Raises:
             KeyError: no model of this name.
-            ModelLoadError: it cannot be loaded, or computes something else than it should.
+            ModelLoadError: it cannot be loaded, computes something else than it should, or exceeds the memory budget alone.
+            DeviceMemoryError: the device has no memory for it.
         """
-        if model not in self._adapters:
-            manifest = self._catalogue.manifest(model)
-            folder = self._catalogue.weights_path(manifest)
-            adapter = load_adapter(manifest, folder, self.device)
-            if manifest.golden:
-                prove(adapter, folder / manifest.golden, self.device)
-            self._adapters[model] = adapter
-        return self._adapters[model]
+        with self._models.in_use(model) as adapter:
+            return adapter
+
+    def _load(self, model: str) -> ModelAdapter:
+        manifest = self._catalogue.manifest(model)
+        folder = self._catalogue.weights_path(manifest)
+        adapter = self._load_adapter(manifest, folder, self.device)
+        golden = folder / manifest.golden if manifest.golden else None
+        if golden is not None:
+            prove(adapter, golden, self.device, precision=self._precision)
+        if not self._options.compile_models:
+            return adapter
+
+        def as_before(fast: ModelAdapter) -> None:
+            if golden is not None:
+                prove_as_served(fast, golden, self.device, precision=self._precision)
+
+        return compiled(
+            adapter,
+            batch_size=self._batch_size,
+            device=self.device,
+            precision=self._precision,
+            compiler=inductor(self._cache_folder and self._cache_folder / "compiled"),
+            prove=as_before,
+        )
+
+    def _memory_of(self, model: str) -> int:
+        manifest = self._catalogue.manifest(model)
+        return memory_of(self._catalogue.weights_path(manifest) / manifest.weights.file)
 
     def prompt_embeddings(self, model: str, prompt_set: str, head: str | None = None) -> PromptEmbeddings:
         """Return the vectors of a prompt set from memory, from the cache folder (a damaged file is replaced) or from the model.
@@ -127,49 +232,51 @@ class Engine:
         Raises:
             KeyError: no model, prompt set or head of this name.
             ModelLoadError: the model cannot be loaded, or the prompts give no vectors.
+            DeviceMemoryError: the device has no memory for the model, or for its texts.
         """
-        heads = self.adapter(model).heads
-        space = heads[0] if head is None else {known.name: known for known in heads}[head]
-        key = (model, prompt_set, space.name)
-        if key not in self._prompts:
-            self._prompts[key] = self._cached(model, prompt_set, space)
-        return self._prompts[key]
+        asked = (model, prompt_set, head)
+        if asked not in self._prompts:
+            with self._models.in_use(model) as adapter, self._prompts_made:
+                space = adapter.heads[0] if head is None else {known.name: known for known in adapter.heads}[head]
+                key = (model, prompt_set, space.name)
+                if key not in self._prompts:
+                    self._prompts[key] = self._cached(adapter, prompt_set, space)
+                self._prompts[asked] = self._prompts[key]
+        return self._prompts[asked]
 
-    def _cached(self, model: str, prompt_set: str, head: Head) -> PromptEmbeddings:
+    def _cached(self, adapter: ModelAdapter, prompt_set: str, head: Head) -> PromptEmbeddings:
         if self._cache_folder is None:
-            return self._embed_prompts(model, prompt_set, head)
+            return self._embed_prompts(adapter, prompt_set, head)
         labels = self._catalogue.prompt_set(prompt_set)
-        path = self._cache_folder / cache_name(labels, self._catalogue.manifest(model), head.name)
+        path = self._cache_folder / cache_name(labels, adapter.manifest, head.name)
         found = read_cached(path, labels=len(labels.labels))
         if found is not None:
             return found
-        made = self._embed_prompts(model, prompt_set, head)
+        made = self._embed_prompts(adapter, prompt_set, head)
         try:
             write_cached(path, made)
         except OSError as exc:  # the cache saves time only: without it the analysis is the same
-            _log.warning("text_embeddings_not_kept", model=model, prompt_set=prompt_set, reason=exc.strerror)
+            _log.warning("text_embeddings_not_kept", model=adapter.manifest.name, prompt_set=prompt_set, reason=exc.strerror)
         return made
 
-    def _embed_prompts(self, model: str, prompt_set: str, head: Head) -> PromptEmbeddings:
-        adapter, labels = self.adapter(model), self._catalogue.prompt_set(prompt_set)
+    def _embed_prompts(self, adapter: ModelAdapter, prompt_set: str, head: Head) -> PromptEmbeddings:
+        model, group = adapter.manifest.name, group_of(adapter.manifest.tokenizer)
 
         def encode(texts: Sequence[str]) -> NDArray[np.float32]:
-            vectors: NDArray[np.float32] = head.texts(adapter.encode_texts(texts)).numpy()
-            return vectors
+            try:
+                with out_of_memory():
+                    vectors: NDArray[np.float32] = head.texts(adapter.encode_texts(texts)).numpy()
+                    return vectors
+            except OutOfMemory as exc:
+                if group != "any" or len(texts) == 1:
+                    raise DeviceMemoryError(f"model {model}: the device has no memory for the texts of {prompt_set}; {REMEDY}") from exc
+            half = len(texts) // 2
+            return np.concatenate([encode(texts[:half]), encode(texts[half:])])
 
         try:
-            with _device_memory(model):
-                return embed_prompts(labels, encode, batch_size=self._batch_size, group=group_of(adapter.manifest.tokenizer))
+            return embed_prompts(self._catalogue.prompt_set(prompt_set), encode, batch_size=self._batch_size, group=group)
         except ValueError as exc:
             raise ModelLoadError(f"model {model} with prompt set {prompt_set}: {exc}") from exc
-
-    def _encode(self, adapter: ModelAdapter, batch: torch.Tensor) -> NDArray[np.float32]:
-        on_cuda = self.device == "cuda"
-        with _device_memory(adapter.manifest.name), torch.autocast("cuda") if on_cuda else contextlib.nullcontext():
-            vectors: NDArray[np.float32] = adapter.encode_images(batch.pin_memory() if on_cuda else batch).numpy()
-        if not np.isfinite(vectors).all():
-            raise ModelOutputError(f"model {adapter.manifest.name} answered with NaN or infinity; check its weights and architecture")
-        return vectors
 
 
 def _device(asked: Literal["auto", "cpu", "cuda"]) -> str:
@@ -177,16 +284,3 @@ def _device(asked: Literal["auto", "cpu", "cuda"]) -> str:
     if asked == "cuda" and not there:
         raise ModelLoadError("work.device is cuda and this machine has no CUDA device that torch can use; set it to auto or cpu")
     return "cuda" if there and asked != "cpu" else "cpu"
-
-
-def _batches(tensors: Iterator[torch.Tensor], size: int) -> Iterator[list[torch.Tensor]]:
-    while batch := list(islice(tensors, size)):
-        yield batch
-
-
-@contextlib.contextmanager
-def _device_memory(model: str) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as exc:
-        raise DeviceMemoryError(f"model {model}: the device has no memory for a batch; lower work.batch_size") from exc

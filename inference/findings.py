@@ -50,6 +50,7 @@ class AbstentionReason(enum.StrEnum):
     UNSUPPORTED = "unsupported"
     GATE_DISAGREES = "gate disagrees"
     QUALITY = "quality"
+    LATERALITY = "laterality"
     MODEL_FAILED = "model failed"
 
 
@@ -83,19 +84,24 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """The number a recipe gave one label on one image, in [0, 1], before any threshold. Not a probability."""
+    """The number a recipe gave one label on one image, in [0, 1], before any threshold. Not a probability.
+
+    `others`: the further images that were scored together with `image`, such as the other eye of a patient.
+    """
 
     label: str
     value: float
     image: ImageRef
+    others: tuple[ImageRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One label on one image after the decision.
+    """One label on one image, or on the patient from several images, after the decision.
 
     `score` is in [0, 1]; it is a calibrated probability if and only if `calibrated`. `threshold` is on the same scale
-    and None in shadow, where presence is always UNDETERMINED and the flag NONE.
+    and None in shadow, where presence is always UNDETERMINED and the flag NONE. `others` are the further images of an answer
+    about the patient: the right eye beside the left one in `image`.
     """
 
     label: str
@@ -108,6 +114,12 @@ class Finding:
     threshold_source: str
     flag: FlagLevel
     image: ImageRef
+    others: tuple[ImageRef, ...] = ()
+
+    @property
+    def images(self) -> tuple[ImageRef, ...]:
+        """All images that it was made from."""
+        return (self.image, *self.others)
 
 
 PROMPT = "prompt:"
@@ -175,7 +187,8 @@ class Analysis:
     """Everything that is to be reported about one study revision under one route.
 
     `inputs` are the instances whose pixels (or headers, if nothing could be analysed) were used: they become the
-    report's evidence. `provenance` is None if no model was involved. `analysed_at` is the time inside the reports.
+    report's evidence. `provenance` is of the model that looked for findings, None if no model was involved. `seen_by` is of the
+    model that told kind and quality, where that was another one. `analysed_at` is the time inside the reports.
     """
 
     study_instance_uid: str
@@ -190,6 +203,12 @@ class Analysis:
     kinds: tuple[ImageKind, ...] = ()
     abstentions: tuple[Abstention, ...] = ()
     provenance: Provenance | None = None
+    seen_by: Provenance | None = None
+
+    @property
+    def sight(self) -> Provenance | None:
+        """The model that told kind and quality."""
+        return self.seen_by or self.provenance
 
     @property
     def flag(self) -> FlagLevel:

@@ -1,14 +1,14 @@
-"""Prompt sets as vectors: templates times texts, one averaged unit vector a label, kept on disk by digest."""
+"""Prompt sets as vectors: templates times texts, one averaged unit vector a label or all of them, kept on disk by digest."""
 
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +22,28 @@ from config.tokenizer import LongestOfGroup, Tokenizer
 EncodeTexts = Callable[[Sequence[str]], NDArray[np.float32]]
 
 _SHORTEST_MEAN = 1e-6  # texts whose unit vectors cancel out describe nothing
-_FORMAT = "2"
+_FORMAT = "3"
+_COUNTS = ("positive_counts", "negative_counts")
+_AVERAGED_AS_VECTORS = frozenset({"pair-softmax", "multi-class-softmax", "sigmoid"})
 
 Group = Literal["any", "text", "label", "prompt-set"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromptEmbeddings:
-    """Unit vectors of a prompt set, float32 `(labels, d)`, in the order of its labels; `negative` None if it has none."""
+class LabelTexts:
+    """Unit vectors, float32 `(t, d)`: `counts[j]` rows for label j, in the order of the labels."""
 
-    positive: NDArray[np.float32]
-    negative: NDArray[np.float32] | None
+    vectors: NDArray[np.float32]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptEmbeddings:
+    """Unit vectors of a prompt set, in the order of its labels. `negative` and `reference` `(r, d)` are None if it has none."""
+
+    positive: LabelTexts
+    negative: LabelTexts | None
+    reference: NDArray[np.float32] | None = None
 
 
 class DegeneratePromptsError(ValueError):
@@ -51,21 +62,33 @@ def group_of(tokenizer: Tokenizer) -> Group:
 
 
 def embed_prompts(prompt_set: PromptSet, encode_texts: EncodeTexts, *, batch_size: int, group: Group = "any") -> PromptEmbeddings:
-    """Return, for each label, the L2-normalised mean of the L2-normalised embeddings of its expanded texts.
+    """Return the L2-normalised embeddings of all texts; with the ensemble `embeddings`, for each label their normalised mean.
 
-    Source: CLIP (Radford et al., ICML 2021), section 3.1.4, ensembling over the embedding space. `encode_texts` gets the
-    texts of one group at a time (at most `batch_size` of "any") and returns float32 `(n, d)`.
+    Source of that mean: CLIP (Radford et al., ICML 2021), section 3.1.4, ensembling over the embedding space; UniMed-CLIP and
+    CONCH do the same. The rows of a recipe that compares by template (target-versus-reference) are ordered by template, then
+    text. `encode_texts` gets the texts of one group at a time (at most `batch_size` of "any") and returns float32 `(n, d)`.
 
     Raises:
         DegeneratePromptsError: the embeddings of a label cancel out or are not finite.
     """
-    sides = [expand(prompt_set.templates, texts) for label in prompt_set.labels for texts in (label.positive, label.negative) if texts]
-    means = {side: _mean(vectors, side) for side, vectors in _encoded(sides, encode_texts, batch_size, group)}
-    negative = [means[expand(prompt_set.templates, label.negative)] for label in prompt_set.labels if label.negative]
+    positive = [texts_of(prompt_set, label.positive) for label in prompt_set.labels]
+    negative = [texts_of(prompt_set, label.negative) for label in prompt_set.labels if label.negative]
+    sides = [*positive, *negative, *([prompt_set.reference] if prompt_set.reference else [])]
+    averaged = prompt_set.ensemble == "embeddings" and prompt_set.recipe in _AVERAGED_AS_VECTORS
+    vectors = {side: _units(raw, side) for side, raw in _encoded(sides, encode_texts, batch_size, group)}
+    of_labels = {side: _mean(units, side) if averaged else units for side, units in vectors.items()}
     return PromptEmbeddings(
-        positive=np.stack([means[expand(prompt_set.templates, label.positive)] for label in prompt_set.labels]),
-        negative=np.stack(negative) if len(negative) == len(prompt_set.labels) else None,
+        positive=_stacked([of_labels[side] for side in positive]),
+        negative=_stacked([of_labels[side] for side in negative]) if len(negative) == len(prompt_set.labels) else None,
+        reference=vectors[prompt_set.reference].astype(np.float32) if prompt_set.reference else None,
     )
+
+
+def texts_of(prompt_set: PromptSet, texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the texts of one side of a label in the templates, in the order in which `embed_prompts` embeds them."""
+    if prompt_set.recipe == "target-versus-reference":
+        return tuple(template.replace("{}", text) for template in prompt_set.templates for text in texts)
+    return expand(prompt_set.templates, texts)
 
 
 def _encoded(
@@ -87,9 +110,16 @@ def _batches(texts: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
         yield batch
 
 
-def _mean(vectors: NDArray[np.float64], texts: Sequence[str]) -> NDArray[np.float32]:
-    units = np.stack([_unit(vector, text) for vector, text in zip(vectors, texts, strict=True)])
-    return _unit(units.mean(axis=0), texts[0]).astype(np.float32)
+def _units(vectors: NDArray[np.float64], texts: Sequence[str]) -> NDArray[np.float64]:
+    return np.stack([_unit(vector, text) for vector, text in zip(vectors, texts, strict=True)])
+
+
+def _mean(units: NDArray[np.float64], texts: Sequence[str]) -> NDArray[np.float64]:
+    return _unit(units.mean(axis=0), texts[0])[np.newaxis]
+
+
+def _stacked(sides: Sequence[NDArray[np.float64]]) -> LabelTexts:
+    return LabelTexts(vectors=np.concatenate(sides).astype(np.float32), counts=tuple(len(side) for side in sides))
 
 
 def _unit(vector: NDArray[np.float64], text: str) -> NDArray[np.float64]:
@@ -121,9 +151,14 @@ def read_cached(path: Path, *, labels: int) -> PromptEmbeddings | None:
             digest = (file.metadata() or {}).get("sha256")
     except (OSError, SafetensorError):
         return None
-    if "positive" not in arrays or digest != _digest(arrays) or any(len(array) != labels for array in arrays.values()):
+    if digest != _digest(arrays) or any(len(arrays.get(name, ())) not in {0, labels} for name in _COUNTS):
         return None
-    return PromptEmbeddings(positive=arrays["positive"], negative=arrays.get("negative"))
+    positive = _label_texts(arrays, "positive")
+    return (
+        None
+        if positive is None
+        else PromptEmbeddings(positive=positive, negative=_label_texts(arrays, "negative"), reference=arrays.get("reference"))
+    )
 
 
 def write_cached(path: Path, embeddings: PromptEmbeddings) -> None:
@@ -132,9 +167,12 @@ def write_cached(path: Path, embeddings: PromptEmbeddings) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    arrays = {"positive": embeddings.positive}
-    if embeddings.negative is not None:
-        arrays["negative"] = embeddings.negative
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for name, texts in (("positive", embeddings.positive), ("negative", embeddings.negative)):
+        if texts is not None:
+            arrays |= {name: texts.vectors, f"{name}_counts": np.array(texts.counts, dtype=np.int64)}
+    if embeddings.reference is not None:
+        arrays["reference"] = embeddings.reference
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     temporary = Path(name)
@@ -146,7 +184,13 @@ def write_cached(path: Path, embeddings: PromptEmbeddings) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _digest(arrays: dict[str, NDArray[np.float32]]) -> str:
+def _label_texts(arrays: Mapping[str, NDArray[Any]], name: str) -> LabelTexts | None:
+    if name not in arrays:
+        return None
+    return LabelTexts(vectors=arrays[name], counts=tuple(int(count) for count in arrays[f"{name}_counts"]))
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].shape} {arrays[name].dtype}".encode())

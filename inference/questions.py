@@ -1,8 +1,8 @@
 """What is asked of the model about frames that it may see: what they show, what is wrong with them, then the findings of the route."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from statistics import median
 from typing import Protocol
 
@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from config.heads import ANY_IMAGE, heads_of, views_of
 from config.routes import RouteRule
 from config.schema import Calibration, FaultLimitSection, LabelSection, ModelManifest, PromptSet
 from inference.attributes import text
 from inference.decision import decide, gate_agrees, judge_fault
+from inference.eyes import eye_of, together, why_not_together, why_unknown
 from inference.findings import AbstentionReason, Finding, ImageKind, ImageRef, QualityGrade, QualityVerdict, Score
 from inference.frames import Frame
 from inference.gate import GateReading, KindShare, read_gate
@@ -22,6 +24,7 @@ from inference.scores import pool
 
 _CODE_STRING = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _")  # PS3.5 Table 6.2-1, CS
 _CODE_STRING_LENGTH = 16
+_FRAMES_AT_ONCE = 32
 
 
 class Scorer(Protocol):
@@ -32,13 +35,19 @@ class Scorer(Protocol):
     def embed(self, model: str, frames: Iterable[Frame]) -> NDArray[np.float32]: ...
 
     def score(
-        self, model: str, prompt_set: str, embeddings: NDArray[np.float32], images: Sequence[ImageRef]
+        self,
+        model: str,
+        prompt_set: str,
+        embeddings: NDArray[np.float32],
+        images: Sequence[ImageRef],
+        *,
+        views: tuple[str, ...] = ANY_IMAGE,
     ) -> tuple[tuple[Score, ...], ...]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Questions:
-    """The model of a route and what is asked of it.
+    """The models of a route and what is asked of them: `manifest` tells kind and quality, `finder` (often the same) looks for findings.
 
     `gate_prompts` and `quality_prompts` are None if the manifest has none, or the route checks no quality. `prompt_set` None: no
     findings.
@@ -46,10 +55,16 @@ class Questions:
 
     route: RouteRule
     manifest: ModelManifest
+    finder: ModelManifest
     gate_prompts: PromptSet | None
     quality_prompts: PromptSet | None
     prompt_set: PromptSet | None
     calibration: Calibration | None
+
+    @property
+    def models(self) -> tuple[ModelManifest, ...]:
+        """The models, each once."""
+        return (self.manifest,) if self.finder is self.manifest else (self.manifest, self.finder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +78,10 @@ class _Group:
     def images(self) -> tuple[ImageRef, ...]:
         return tuple(frame.image for frame in self.frames)
 
+    def alone(self) -> tuple["_Group", ...]:
+        """Each frame as a group of its own."""
+        return tuple(_Group(frames=(frame,), embeddings=self.embeddings[row : row + 1]) for row, frame in enumerate(self.frames))
+
 
 def ask(questions: Questions, scorer: Scorer, frames: Iterable[Frame], reading: Reading) -> tuple[Finding, ...]:
     """Return the findings of the route on the frames that may be searched. What they show, their faults and refusals go to `reading`.
@@ -72,16 +91,72 @@ def ask(questions: Questions, scorer: Scorer, frames: Iterable[Frame], reading: 
     by the median: half of them must have it. The first and last slices of a sound series look cut off, blank or noisy. Both are
     told at the frame with the highest score.
 
+    A model that sees eyes is asked about each image as the eye that its header names, and about the patient from one image of
+    each eye. Where the header does not say, or there is not one image of each, `reading` says so instead.
+
     Raises:
         ModelLoadError, ModelOutputError, DeviceMemoryError: as the engine does.
     """
-    embeddings = scorer.embed(questions.manifest.name, frames)
-    groups = [group for group in _groups(reading.asked, embeddings) if _may_be_searched(group, questions, scorer, reading)]
+    seen, *others = _embedded(questions.models, scorer, frames)
+    searched = zip(_groups(reading.asked, seen), _groups(reading.asked, others[0] if others else seen), strict=True)
+    groups = [group for shown, group in searched if _may_be_searched(shown, questions, scorer, reading)]
     prompt_set = questions.prompt_set
     if prompt_set is None:
         return ()
-    scores = [score for group in groups for score in _together(_scores(group, prompt_set, questions.manifest, scorer), pool)]
+    if heads_of(questions.finder.architecture):
+        scores = [*_of_views(groups, prompt_set, questions.finder, scorer, reading)]
+    else:
+        scores = [score for group in groups for score in _together(_scores(group, prompt_set, questions.finder, scorer), pool)]
     return decide(scores, prompt_set, questions.calibration)
+
+
+def _embedded(models: Sequence[ModelManifest], scorer: Scorer, frames: Iterable[Frame]) -> list[NDArray[np.float32]]:
+    """The embeddings of all frames by each model. For several models a few frames at a time are held, as they come only once."""
+    if len(models) == 1:
+        return [scorer.embed(models[0].name, frames)]
+    left, parts = iter(frames), []
+    while few := list(islice(left, _FRAMES_AT_ONCE)):
+        parts.append([scorer.embed(model.name, few) for model in models])
+    return [np.concatenate(rows) for rows in zip(*parts, strict=True)] or [np.empty((0, 0), dtype=np.float32) for _ in models]
+
+
+def _of_views(
+    groups: Sequence[_Group], prompt_set: PromptSet, manifest: ModelManifest, scorer: Scorer, reading: Reading
+) -> Iterator[Score]:
+    """The scores of a model with a head for each eye and one for both: of each group as its eye, and of the pair."""
+    of_eyes = _of_eyes(groups, reading)
+    for views in dict.fromkeys(views_of(manifest.architecture, prompt_set.head_of(label)) for label in prompt_set.labels):
+        if len(views) == 1:
+            for group in of_eyes.get(views[0], ()):
+                yield from _together(_scores(group, prompt_set, manifest, scorer, views=views), pool)
+        elif (pair := _pair(of_eyes, views, groups, reading)) is not None:
+            yield from _scores(pair, prompt_set, manifest, scorer, views=views)[0]
+
+
+def _of_eyes(groups: Iterable[_Group], reading: Reading) -> Mapping[str, Sequence[_Group]]:
+    """The groups by the eye that they show; `reading` names those whose header does not say."""
+    of_eyes: dict[str, list[_Group]] = {}
+    for group in groups:
+        header = group.frames[0].instance.header
+        eye = eye_of(header)
+        if eye is None:
+            reading.abstain(AbstentionReason.LATERALITY, why_unknown(header), *group.images)
+        else:
+            of_eyes.setdefault(eye, []).append(group)
+    return of_eyes
+
+
+def _pair(of_eyes: Mapping[str, Sequence[_Group]], views: tuple[str, ...], groups: Sequence[_Group], reading: Reading) -> _Group | None:
+    """One frame of each view, in their order; None if there is not exactly one of each, which `reading` says."""
+    frames = {eye: [frame for group in found for frame in group.alone()] for eye, found in of_eyes.items()}
+    pair = together(frames, views)
+    if pair is None:
+        images = [image for group in groups for image in group.images]
+        unknown = len(images) - sum(len(found) for found in frames.values())
+        if images:
+            reading.abstain(AbstentionReason.LATERALITY, why_not_together(frames, views, unknown=unknown), *images)
+        return None
+    return _Group(frames=tuple(one.frames[0] for one in pair), embeddings=np.concatenate([one.embeddings for one in pair]))
 
 
 def _groups(asked: Sequence[AskedFrame], embeddings: NDArray[np.float32]) -> Iterator[_Group]:
@@ -90,8 +165,10 @@ def _groups(asked: Sequence[AskedFrame], embeddings: NDArray[np.float32]) -> Ite
         yield _Group(frames=tuple(asked[row] for row in rows), embeddings=embeddings[rows])
 
 
-def _scores(group: _Group, prompt_set: PromptSet, manifest: ModelManifest, scorer: Scorer) -> tuple[tuple[Score, ...], ...]:
-    return scorer.score(manifest.name, prompt_set.name, group.embeddings, group.images)
+def _scores(
+    group: _Group, prompt_set: PromptSet, manifest: ModelManifest, scorer: Scorer, *, views: tuple[str, ...] = ANY_IMAGE
+) -> tuple[tuple[Score, ...], ...]:
+    return scorer.score(manifest.name, prompt_set.name, group.embeddings, group.images, views=views)
 
 
 def _together(frames: Sequence[Sequence[Score]], rule: Callable[[Sequence[float]], float]) -> tuple[Score, ...]:

@@ -31,14 +31,14 @@ class Reading:
     abstentions: list[Abstention] = field(default_factory=list)
 
     def frames(
-        self, chosen: Sequence[ChosenFrames], *, manifest: ModelManifest | None, check_quality: bool, maximum_megapixels: float
+        self, chosen: Sequence[ChosenFrames], *, models: Sequence[ModelManifest], check_quality: bool, maximum_megapixels: float
     ) -> Iterator[Frame]:
-        """Yield each frame that the model may be asked about (every frame that can be read, if there is no model)."""
+        """Yield each frame that the models may be asked about (every frame that can be read, if there are none)."""
         for choice in chosen:
             try:
                 decoded = read_frames(choice.instance.path, choice.frame_numbers, maximum_megapixels=maximum_megapixels)
                 for frame in decoded:
-                    if self._admits(frame, choice.instance, manifest, check_quality=check_quality):
+                    if self._admits(frame, choice.instance, models, check_quality=check_quality):
                         self.asked.append(AskedFrame(instance=choice.instance, image=frame.ref))
                         yield frame
             except UndecodableError as exc:
@@ -48,14 +48,14 @@ class Reading:
         """Note a refusal to answer."""
         self.abstentions.append(Abstention(reason=reason, detail=detail, images=images))
 
-    def _admits(self, frame: Frame, instance: SelectedInstance, manifest: ModelManifest | None, *, check_quality: bool) -> bool:
+    def _admits(self, frame: Frame, instance: SelectedInstance, models: Sequence[ModelManifest], *, check_quality: bool) -> bool:
         if instance not in self.used[-1:]:
             self.used.append(instance)
         verdicts = check_frame(frame, instance.header) if check_quality else ()
         self.quality.extend(verdicts)
-        if manifest is None:
+        if not models:
             return True
-        if refusal := _colour_refusal(frame, manifest):
+        if refusal := next(filter(None, (_colour_refusal(frame, manifest) for manifest in models)), ""):
             self.abstain(AbstentionReason.UNSUPPORTED, refusal, frame.ref)
             return False
         if any(verdict.check == BLANK and verdict.grade is QualityGrade.NON_DIAGNOSTIC for verdict in verdicts):

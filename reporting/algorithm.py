@@ -35,11 +35,15 @@ class Algorithm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Algorithms:
-    """The algorithms behind one report. `model` is None if no model was involved."""
+    """The algorithms behind one report. `model` is None if no model was involved.
+
+    `sight` is the model that told kind and quality, None if it is `model`.
+    """
 
     node: Algorithm
     quality: Algorithm
     model: Algorithm | None
+    sight: Algorithm | None = None
 
     @property
     def main(self) -> Algorithm:
@@ -49,7 +53,12 @@ class Algorithms:
     @property
     def used(self) -> tuple[Algorithm, ...]:
         """All of them, the node first."""
-        return (self.node, self.quality) if self.model is None else (self.node, self.model, self.quality)
+        return tuple(found for found in (self.node, self.model, self.sight, self.quality) if found is not None)
+
+    @property
+    def prompted(self) -> Algorithm:
+        """The algorithm that was asked about image quality in words."""
+        return self.sight or self.main
 
 
 def algorithms_of(analysis: Analysis, producer: Producer) -> Algorithms:
@@ -70,6 +79,7 @@ def algorithms_of(analysis: Analysis, producer: Producer) -> Algorithms:
             description="Image quality checks on the pixels",
         ),
         model=None if analysis.provenance is None else _model(analysis.provenance),
+        sight=None if analysis.seen_by is None else _model(analysis.seen_by),
     )
 
 

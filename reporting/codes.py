@@ -160,4 +160,8 @@ CODING_SCHEMES: Mapping[str, tuple[str, str]] = {  # designator -> UID and name,
     "UMLS": ("2.16.840.1.113883.6.86", "UMLS"),
     "RADLEX": ("2.16.840.1.113883.6.256", "RadLex"),
 }
+OWN_SCHEME = "99DCMNODE"  # of prompt sets that ship, for what no public scheme is known to have a code
+OWN_SCHEMES: Mapping[str, tuple[str, str]] = {
+    OWN_SCHEME: ("2.25.186825408775117362453789928189925554628", "Codes of dicom-node, private"),
+}
 PRESENCE_ORDER = tuple(PRESENCE[presence].meaning for presence in (Presence.PRESENT, Presence.UNDETERMINED, Presence.ABSENT))

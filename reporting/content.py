@@ -111,15 +111,19 @@ def _status_group(analysis: Analysis, evidence: Evidence, algorithm: Algorithm) 
 
 
 def _finding_group(finding: Finding, evidence: Evidence, algorithm: Algorithm) -> ContentItem:
-    """TID 1501 for one finding on one image. The concept modifier makes the number unambiguous where nothing is asserted."""
-    source, frame_number = _source(finding.image, evidence)
-    uid = tracking_uid(evidence.study_instance_uid, source.sop_instance_uid, frame_number, finding.label)
+    """TID 1501 for one finding on one image, or on the patient from several: then every one of them is a source.
+
+    The concept modifier makes the number unambiguous where nothing is asserted.
+    """
+    sources = [_source(image, evidence) for image in finding.images]
+    first, frame_number = sources[0]
+    uid = tracking_uid(evidence.study_instance_uid, first.sop_instance_uid, frame_number, finding.label)
     number = _certainty(finding) if finding.calibrated else _score(finding)
     measured = _with(
         number,
         [
             _code(codes.FINDING, finding.concept, _MODIFIED_BY),
-            _image(codes.SOURCE_OF_MEASUREMENT, source, frame_number, _INFERRED_FROM),
+            *(_image(codes.SOURCE_OF_MEASUREMENT, source, frame, _INFERRED_FROM) for source, frame in sources),
         ],
     )
     return _group(
@@ -132,7 +136,7 @@ def _finding_group(finding: Finding, evidence: Evidence, algorithm: Algorithm) -
             measured,
             *_threshold(finding),
             _code(finding.concept, codes.PRESENCE[finding.presence], _CONTAINS),
-            _image(codes.SOURCE_OF_MEASUREMENT, source, frame_number, _CONTAINS),
+            *(_image(codes.SOURCE_OF_MEASUREMENT, source, frame, _CONTAINS) for source, frame in sources),
         ],
     )
 
@@ -157,7 +161,7 @@ def _threshold(finding: Finding) -> Iterable[ContentItem]:
 def _quality_group(verdicts: Sequence[QualityVerdict], evidence: Evidence, algorithms: Algorithms) -> ContentItem:
     """TID 1501 for the quality of one image as one algorithm sees it: the worst grade that it gave, and the defects that it found."""
     source, frame_number = _source(verdicts[0].image, evidence)
-    label, algorithm = ("quality-prompts", algorithms.main) if verdicts[0].by_model else ("quality", algorithms.quality)
+    label, algorithm = ("quality-prompts", algorithms.prompted) if verdicts[0].by_model else ("quality", algorithms.quality)
     uid = tracking_uid(evidence.study_instance_uid, source.sop_instance_uid, frame_number, label)
     defects = {verdict.code.value: verdict.code for verdict in verdicts if verdict.grade is not QualityGrade.DIAGNOSTIC}
     return _group(

@@ -52,7 +52,7 @@ def comments(analysis: Analysis) -> tuple[str, ...]:
         *_quality_sentences(analysis),
         *_threshold_sources(analysis.findings),
         *_exclusions(analysis),
-        f"Intended use of {analysis.provenance.model}: {analysis.provenance.intended_use}" if analysis.provenance else "",
+        *(f"Intended use of {model.model}: {model.intended_use}" for model in (analysis.provenance, analysis.seen_by) if model),
     ]
     return tuple(line for line in map(printable, lines) if line)
 
@@ -92,25 +92,31 @@ def _findings(analysis: Analysis) -> str:
     if not analysis.findings:
         return "No finding was looked for." if _no_findings_wanted(analysis) else "No finding was scored."
     by_label = [list(group) for _, group in groupby(sorted(analysis.findings, key=lambda f: f.label), key=lambda f: f.label)]
-    sentences = sorted((_label(group) for group in by_label), reverse=True)
+    labels_of = Counter(group[0].concept for group in by_label)
+    sentences = sorted((_label(group, with_site=labels_of[group[0].concept] > 1) for group in by_label), reverse=True)
     words = " ".join(sentence for _, _, sentence in sentences)
     if all(finding.presence is Presence.ABSENT for finding in analysis.findings):
         return f"No finding above threshold in the checked list. This does not exclude disease. {words}"
     return words
 
 
-def _label(findings: list[Finding]) -> tuple[int, float, str]:
-    """Return the rank of a label (present first, then undetermined), its highest score and its sentence."""
+def _label(findings: list[Finding], *, with_site: bool) -> tuple[int, float, str]:
+    """Return the rank of a label (present first, then undetermined), its highest score and its sentence.
+
+    `with_site` tells labels of one concept apart: the left eye, the right eye, both.
+    """
     order = (Presence.ABSENT, Presence.UNDETERMINED, Presence.PRESENT)
     highest = max(findings, key=lambda finding: (order.index(finding.presence), finding.score))
     same = sum(finding.presence is highest.presence for finding in findings)
     where = f" on {same} of {len(findings)} images, highest" if len(findings) > 1 else ""
+    where = f" for the patient, from {len(highest.images)} images together" if highest.others else where
     if highest.calibrated:
         threshold = "" if highest.threshold is None else f", threshold {percent(highest.threshold):g} %"
         number = f"{percent(highest.score):g} %{threshold}"
     else:
         number = f"uncalibrated score {highest.score:.4f}"
-    sentence = f"{highest.concept.meaning}: {highest.presence.value}{where} ({number})."
+    site = f", {highest.site.meaning.lower()}" if with_site and highest.site else ""
+    sentence = f"{highest.concept.meaning}{site}: {highest.presence.value}{where} ({number})."
     return order.index(highest.presence), highest.score, sentence
 
 
@@ -166,7 +172,7 @@ def _asked(verdicts: Sequence[QualityVerdict], analysis: Analysis) -> str:
     highest = max(verdicts, key=lambda verdict: verdict.measured)
     if not highest.by_model:
         return ""
-    model = analysis.provenance.model if analysis.provenance else "the model"
+    model = analysis.sight.model if analysis.sight else "the model"
     return f", asked of {model} ({highest.check}, score {highest.measured:.4g}, limit {highest.threshold:.4g})"
 
 

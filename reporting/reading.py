@@ -46,7 +46,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadFinding:
-    """One row of the findings table. `score` and `threshold` carry their unit; `fraction` and `limit` are in [0, 1] or None."""
+    """One row of the findings table. `score` and `threshold` carry their unit; `fraction` and `limit` are in [0, 1] or None.
+
+    `image` names all images that the finding was made from.
+    """
 
     name: str
     site: str
@@ -246,7 +249,7 @@ def _finding(group: Item) -> ReadFinding | None:
         limit=_fraction(threshold) if threshold else None,
         calibrated=numbers[number.code],
         presence=group.first(concept.value_code) if concept else "",
-        image=_image_of(group),
+        image=" and ".join(_images_of(group)),
     )
 
 
@@ -259,4 +262,8 @@ def _fraction(number: Item) -> float | None:
 
 
 def _image_of(group: Item) -> str:
-    return next((item.value for item in group.items if item.value_type == "IMAGE"), "")
+    return next(iter(_images_of(group)), "")
+
+
+def _images_of(group: Item) -> tuple[str, ...]:
+    return tuple(item.value for item in group.items if item.value_type == "IMAGE")

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -90,7 +90,7 @@ def _document_general(document: Dataset, analysis: Analysis, evidence: Evidence,
         predecessor = reference(previous.sop_class_uid, previous.sop_instance_uid)
         document.PredecessorDocumentsSequence = [hierarchy(previous.study_instance_uid, {previous.series_instance_uid: [predecessor]})]
     document.AuthorObserverSequence = [_author(document)]
-    document.CodingSchemeIdentificationSequence = [_coding_scheme(name) for name in codes.CODING_SCHEMES]
+    document.CodingSchemeIdentificationSequence = [_coding_scheme(*found) for found in _coding_schemes(analysis)]
 
 
 def _author(document: Dataset) -> Dataset:
@@ -106,8 +106,14 @@ def _author(document: Dataset) -> Dataset:
     return author
 
 
-def _coding_scheme(designator: str) -> Dataset:
-    uid, name = codes.CODING_SCHEMES[designator]
+def _coding_schemes(analysis: Analysis) -> Iterator[tuple[str, str, str]]:
+    """Designator, UID and name: those that every report uses, and private ones of ours where a finding has a code of them."""
+    used = {code.scheme for finding in analysis.findings for code in (finding.concept, finding.site) if code is not None}
+    for schemes in (codes.CODING_SCHEMES, {name: codes.OWN_SCHEMES[name] for name in codes.OWN_SCHEMES if name in used}):
+        yield from ((designator, uid, name) for designator, (uid, name) in schemes.items())
+
+
+def _coding_scheme(designator: str, uid: str, name: str) -> Dataset:
     scheme = Dataset()
     scheme.CodingSchemeDesignator = designator
     scheme.CodingSchemeUID = uid
@@ -120,7 +126,8 @@ def _identify(document: Dataset, tree: bytes, analysis: Analysis, previous: Prev
     provenance = analysis.provenance
     model = (provenance.weights_digest, provenance.prompt_set_digest, provenance.calibration_id or "") if provenance else ("", "", "")
     content = hashlib.sha256(_encoded(document) + tree).hexdigest()
-    origin = (analysis.study_instance_uid, analysis.route, *model, KIND)
+    sight = (analysis.seen_by.weights_digest, analysis.seen_by.prompt_set_digest) if analysis.seen_by else ()
+    origin = (analysis.study_instance_uid, analysis.route, *model, *sight, KIND)
     document.SOPClassUID = Comprehensive3DSRStorage
     document.SOPInstanceUID = derived_uid("instance", *origin, str(analysis.revision), content)
     document.SeriesInstanceUID = derived_uid("series", *origin) if previous is None else previous.series_instance_uid

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config import Catalogue
+from config.heads import ANY_IMAGE
 from dicom_node.delivery import ClaimedDelivery, Receipt
 from dicom_node.study import ReceivedInstance
 from inference.findings import ImageRef, Score
@@ -40,8 +41,15 @@ class FakeScorer:
         return np.zeros((len(refs), 2), dtype=np.float32)
 
     def score(
-        self, model: str, prompt_set: str, embeddings: NDArray[np.float32], images: Sequence[ImageRef]
+        self,
+        model: str,
+        prompt_set: str,
+        embeddings: NDArray[np.float32],
+        images: Sequence[ImageRef],
+        *,
+        views: tuple[str, ...] = ANY_IMAGE,
     ) -> tuple[tuple[Score, ...], ...]:
+        assert views == ANY_IMAGE, "this model sees whole images"
         assert len(embeddings) == len(images), "one row an image"
         self.asked.append(prompt_set)
         asked = self._catalogue.prompt_set(prompt_set)

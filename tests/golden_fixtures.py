@@ -4,6 +4,7 @@ Weights are drawn from a seed; what they give is computed by `tests.golden_refer
 tokenizer, none of which the adapters use for it.
 """
 
+import importlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -43,12 +44,12 @@ def vit_tensors(seed: int) -> Tensors:
         "visual.positional_embedding": ((SIDE // 8) ** 2 + 1, WIDTH),
         "visual.proj": (WIDTH, DIMENSIONS),
         "visual.conv1.weight": (WIDTH, 3, 8, 8),
-        **_norm("visual.ln_pre", WIDTH),
-        **_norm("visual.ln_post", WIDTH),
-        **_block("visual.transformer.resblocks.0", WIDTH),
-        **_block("visual.transformer.resblocks.1", WIDTH),
+        **norm("visual.ln_pre", WIDTH),
+        **norm("visual.ln_post", WIDTH),
+        **block("visual.transformer.resblocks.0", WIDTH),
+        **block("visual.transformer.resblocks.1", WIDTH),
     }
-    return _drawn(shapes | _text_shapes(), seed)
+    return drawn(shapes | _text_shapes(), seed)
 
 
 def resnet_tensors(seed: int) -> Tensors:
@@ -56,19 +57,19 @@ def resnet_tensors(seed: int) -> Tensors:
     width = 4
     shapes: dict[str, tuple[int, ...]] = {}
     for number, (inside, outside) in enumerate(((3, width // 2), (width // 2, width // 2), (width // 2, width)), start=1):
-        shapes |= {f"visual.conv{number}.weight": (outside, inside, 3, 3), **_batch_norm(f"visual.bn{number}", outside)}
+        shapes |= {f"visual.conv{number}.weight": (outside, inside, 3, 3), **batch_norm(f"visual.bn{number}", outside)}
     inside = width
     for stage in (1, 2, 3, 4):
         name, planes = f"visual.layer{stage}.0", width * 2 ** (stage - 1)
         shapes |= {f"{name}.conv1.weight": (planes, inside, 1, 1), f"{name}.conv2.weight": (planes, planes, 3, 3)}
         shapes |= {f"{name}.conv3.weight": (planes * 4, planes, 1, 1), f"{name}.downsample.0.weight": (planes * 4, inside, 1, 1)}
-        shapes |= _batch_norm(f"{name}.bn1", planes) | _batch_norm(f"{name}.bn2", planes)
-        shapes |= _batch_norm(f"{name}.bn3", planes * 4) | _batch_norm(f"{name}.downsample.1", planes * 4)
+        shapes |= batch_norm(f"{name}.bn1", planes) | batch_norm(f"{name}.bn2", planes)
+        shapes |= batch_norm(f"{name}.bn3", planes * 4) | batch_norm(f"{name}.downsample.1", planes * 4)
         inside = planes * 4
     shapes["visual.attnpool.positional_embedding"] = ((2 * SIDE // 32) ** 2 + 1, inside)
     for part, outside in (("q", inside), ("k", inside), ("v", inside), ("c", DIMENSIONS)):
         shapes |= {f"visual.attnpool.{part}_proj.weight": (outside, inside), f"visual.attnpool.{part}_proj.bias": (outside,)}
-    return _drawn(shapes | _text_shapes(), seed)
+    return drawn(shapes | _text_shapes(), seed)
 
 
 def hf_names(tensors: Tensors) -> Tensors:
@@ -163,6 +164,15 @@ def _hf_clip(folder: Path) -> None:
     _write(folder, "C-hf-clip", files, [tensors], quick_gelu, pad_id=49407, texts=TEXTS[:2])
 
 
+def _of(module: str) -> Callable[[Path], None]:
+    """The fixture that another module writes, imported when it is wanted: those modules take their parts from this one."""
+
+    def write(folder: Path) -> None:
+        importlib.import_module(module).write(folder)
+
+    return write
+
+
 KINDS: Mapping[str, Callable[[Path], None]] = {
     "openai-vit": _openai_vit,
     "openai-resnet": _openai_resnet,
@@ -170,6 +180,13 @@ KINDS: Mapping[str, Callable[[Path], None]] = {
     "chexzero": _chexzero,
     "open-clip": _open_clip,
     "hf-clip": _hf_clip,
+    "siglip": _of("tests.golden_siglip"),
+    "flair": _of("tests.golden_flair"),
+    "medclip": _of("tests.golden_medclip"),
+    "medclip-resnet": _of("tests.golden_medclip_resnet"),
+    "ret-clip": _of("tests.golden_ret_clip"),
+    "unimed-clip": _of("tests.golden_unimed_clip"),
+    "keep": _of("tests.golden_keep"),
 }
 
 
@@ -207,11 +224,11 @@ def _write(
 ) -> None:
     """Images, expected arrays and golden.json for weights that lie in the folder already."""
     members = [{name: tensor.float() for name, tensor in tensors.items()} for tensors in members]
-    images = _images(folder)
+    images = pictures(folder)
     prompts = [*LABELS, *(f"no {label}" for label in LABELS)] if canvas else list(texts)
     ids = SimpleTokenizer()(prompts, context_length=LENGTH)
-    batch = torch.stack([_canvas_transform(image, side, canvas) if canvas else _shortest_transform(image, side) for image in images])
-    squashed = torch.stack([_squash_transform(image, side) for image in images])
+    batch = torch.stack([_canvas_transform(image, side, canvas) if canvas else shortest_transform(image, side) for image in images])
+    squashed = torch.stack([squash_transform(image, side) for image in images])
 
     def vectors(act: Activation) -> tuple[torch.Tensor, torch.Tensor]:
         image = torch.stack([encode_images(tensors, batch, heads, act) for tensors in members])
@@ -287,12 +304,12 @@ def _preprocess_facts(side: int, canvas: int) -> dict[str, Any]:
     }
 
 
-def _shortest_transform(image: Image.Image, side: int) -> torch.Tensor:
+def shortest_transform(image: Image.Image, side: int) -> torch.Tensor:
     steps = [transforms.Resize(side, InterpolationMode.BICUBIC), transforms.CenterCrop(side), lambda one: one.convert("RGB")]
     return transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(MEAN, STD)])(image)
 
 
-def _squash_transform(image: Image.Image, side: int) -> torch.Tensor:
+def squash_transform(image: Image.Image, side: int) -> torch.Tensor:
     steps = [transforms.Resize((side, side), InterpolationMode.BICUBIC), lambda one: one.convert("RGB")]
     return transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(MEAN, STD)])(image)
 
@@ -308,7 +325,7 @@ def _canvas_transform(image: Image.Image, side: int, canvas: int) -> torch.Tenso
     return transforms.Resize(side, InterpolationMode.BICUBIC, antialias=False)(pixels)
 
 
-def _images(folder: Path) -> list[Image.Image]:
+def pictures(folder: Path) -> list[Image.Image]:
     """Smooth pictures of three shapes, grey and colour; saved as inputs/N.png."""
     (folder / "inputs").mkdir(exist_ok=True)
     generator = np.random.default_rng(11)
@@ -325,21 +342,21 @@ def _text_shapes() -> dict[str, tuple[int, ...]]:
     return {
         "token_embedding.weight": (VOCABULARY, TEXT_WIDTH),
         "positional_embedding": (LENGTH, TEXT_WIDTH),
-        **_block("transformer.resblocks.0", TEXT_WIDTH),
-        **_norm("ln_final", TEXT_WIDTH),
+        **block("transformer.resblocks.0", TEXT_WIDTH),
+        **norm("ln_final", TEXT_WIDTH),
         "text_projection": (TEXT_WIDTH, DIMENSIONS),
         "logit_scale": (),
     }
 
 
-def _block(name: str, width: int) -> dict[str, tuple[int, ...]]:
+def block(name: str, width: int) -> dict[str, tuple[int, ...]]:
     return {
-        **_norm(f"{name}.ln_1", width),
+        **norm(f"{name}.ln_1", width),
         f"{name}.attn.in_proj_weight": (3 * width, width),
         f"{name}.attn.in_proj_bias": (3 * width,),
         f"{name}.attn.out_proj.weight": (width, width),
         f"{name}.attn.out_proj.bias": (width,),
-        **_norm(f"{name}.ln_2", width),
+        **norm(f"{name}.ln_2", width),
         f"{name}.mlp.c_fc.weight": (4 * width, width),
         f"{name}.mlp.c_fc.bias": (4 * width,),
         f"{name}.mlp.c_proj.weight": (width, 4 * width),
@@ -347,15 +364,15 @@ def _block(name: str, width: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
+def norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
 
 
-def _batch_norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
-    return {**_norm(name, width), f"{name}.running_mean": (width,), f"{name}.running_var": (width,), f"{name}.num_batches_tracked": ()}
+def batch_norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    return {**norm(name, width), f"{name}.running_mean": (width,), f"{name}.running_var": (width,), f"{name}.num_batches_tracked": ()}
 
 
-def _drawn(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Tensors:
+def drawn(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Tensors:
     generator = torch.Generator().manual_seed(seed)
     return {name: _one(name, shape, generator) for name, shape in shapes.items()}
 

@@ -18,7 +18,7 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
 
 
 def encode_images(tensors: Tensors, batch: torch.Tensor, heads: int, activation: Activation) -> torch.Tensor:
-    tower = _resnet if "visual.layer1.0.conv1.weight" in tensors else _vision_transformer
+    tower = _resnet if "visual.layer1.0.conv1.weight" in tensors else vision_transformer
     return functional.normalize(tower(tensors, batch, heads, activation), dim=-1)
 
 
@@ -30,7 +30,7 @@ def encode_texts(tensors: Tensors, ids: torch.Tensor, heads: int, activation: Ac
     return functional.normalize(x[torch.arange(len(ids)), ids.argmax(dim=-1)] @ tensors["text_projection"], dim=-1)
 
 
-def _vision_transformer(tensors: Tensors, batch: torch.Tensor, heads: int, activation: Activation) -> torch.Tensor:
+def vision_transformer(tensors: Tensors, batch: torch.Tensor, heads: int, activation: Activation) -> torch.Tensor:
     kernel = tensors["visual.conv1.weight"]
     patches = functional.conv2d(batch, kernel, stride=kernel.shape[-1]).flatten(2).transpose(1, 2)
     start = tensors["visual.class_embedding"].expand(len(batch), 1, -1)
@@ -44,8 +44,8 @@ def _blocks(x: torch.Tensor, tensors: Tensors, prefix: str, *, heads: int, activ
     while f"{prefix}resblocks.{index}.ln_1.weight" in tensors:
         block = f"{prefix}resblocks.{index}"
         x = x + _attention(_layer_norm(x, tensors, f"{block}.ln_1"), tensors, block, heads, mask)
-        hidden = activation(_linear(_layer_norm(x, tensors, f"{block}.ln_2"), tensors, f"{block}.mlp.c_fc"))
-        x = x + _linear(hidden, tensors, f"{block}.mlp.c_proj")
+        hidden = activation(linear(_layer_norm(x, tensors, f"{block}.ln_2"), tensors, f"{block}.mlp.c_fc"))
+        x = x + linear(hidden, tensors, f"{block}.mlp.c_proj")
         index += 1
     return x
 
@@ -55,7 +55,7 @@ def _attention(x: torch.Tensor, tensors: Tensors, block: str, heads: int, mask: 
     mixed = x @ tensors[f"{block}.attn.in_proj_weight"].T + tensors[f"{block}.attn.in_proj_bias"]
     q, k, v = (part.reshape(number, length, heads, width // heads).transpose(1, 2) for part in mixed.chunk(3, dim=-1))
     shares = torch.softmax(q @ k.transpose(-1, -2) / (width // heads) ** 0.5 + mask, dim=-1)
-    return _linear((shares @ v).transpose(1, 2).reshape(number, length, width), tensors, f"{block}.attn.out_proj")
+    return linear((shares @ v).transpose(1, 2).reshape(number, length, width), tensors, f"{block}.attn.out_proj")
 
 
 def _resnet(tensors: Tensors, batch: torch.Tensor, heads: int, _: Activation) -> torch.Tensor:
@@ -89,11 +89,11 @@ def _attention_pool(x: torch.Tensor, tensors: Tensors, heads: int) -> torch.Tens
     tokens = torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1) + tensors["visual.attnpool.positional_embedding"]
     number, length, width = tokens.shape
     q, k, v = (
-        _linear(tokens, tensors, f"visual.attnpool.{part}_proj").reshape(number, length, heads, width // heads).transpose(1, 2)
+        linear(tokens, tensors, f"visual.attnpool.{part}_proj").reshape(number, length, heads, width // heads).transpose(1, 2)
         for part in "qkv"
     )
     shares = torch.softmax(q[:, :, :1] @ k.transpose(-1, -2) / (width // heads) ** 0.5, dim=-1)
-    return _linear((shares @ v).transpose(1, 2).reshape(number, width), tensors, "visual.attnpool.c_proj")
+    return linear((shares @ v).transpose(1, 2).reshape(number, width), tensors, "visual.attnpool.c_proj")
 
 
 def _layer_norm(x: torch.Tensor, tensors: Tensors, name: str) -> torch.Tensor:
@@ -105,5 +105,5 @@ def _batch_norm(x: torch.Tensor, tensors: Tensors, name: str) -> torch.Tensor:
     return functional.batch_norm(x, *statistics, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
 
 
-def _linear(x: torch.Tensor, tensors: Tensors, name: str) -> torch.Tensor:
+def linear(x: torch.Tensor, tensors: Tensors, name: str) -> torch.Tensor:
     return functional.linear(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"])

@@ -49,7 +49,7 @@ def analyse(
 
     Example: dicom-node analyse study-folder --reports out
     """
-    from inference.engine import Engine  # noqa: PLC0415 - torch takes seconds to import; no other command needs it
+    from inference.engine import Engine, EngineOptions  # noqa: PLC0415 - torch takes seconds to import; no other command needs it
 
     settings, catalogue = settings_and_catalogue(config)
     console = Console(stderr=True)
@@ -57,7 +57,8 @@ def analyse(
     studies, skipped = _studies(track(files, "Reading headers", console=console, transient=True))
     if not studies:
         stop_with(f"none of {len(files)} files is a DICOM instance with a Study Instance UID")
-    engine = Engine(catalogue, device=settings.work.device, batch_size=settings.work.batch_size, cache_folder=None)
+    work = settings.work
+    engine = Engine(catalogue, device=work.device, batch_size=work.batch_size, cache_folder=None, options=EngineOptions.of(work))
     analyses: list[Analysis] = []
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("Analysing", total=len(studies))

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from config import Catalogue, ConfigurationError
+from config.preferences import acknowledgement, may_be_used
 from config.schema import ModelManifest, PromptSet, Settings
 from dicom_node.commands.opening import FAILED, USAGE, ConfigOption, JsonOption, settings_and_catalogue, stop_with
 from dicom_node.delivery import utc_now
@@ -32,8 +33,6 @@ from inference.degradations import KINDS
 
 if TYPE_CHECKING:
     from inference.engine import Engine
-
-_FREE_TO_USE = frozenset({"permissive", "share-alike"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +119,8 @@ def _manifest(catalogue: Catalogue, settings: Settings, name: str) -> ModelManif
         manifest = catalogue.manifest(name)
     except KeyError:
         stop_with(f"no model {name!r}; installed: {', '.join(manifest.name for manifest in catalogue.manifests)}", USAGE)
-    licence = manifest.licence
-    if licence.usage not in _FREE_TO_USE and name not in settings.models.acknowledged_licences:
-        read = f"read {licence.read}" if licence.read else "read the publisher's terms"
-        stop_with(f"model {name} is {licence.usage} ({licence.name}); {read}, then add it to models.acknowledged_licences in the settings")
+    if not may_be_used(manifest, settings.models.acknowledged_licences):
+        stop_with(f"model {name} may not be used: {acknowledgement(name, manifest.licence)} in the settings")
     return manifest
 
 
@@ -184,11 +181,12 @@ def _progress() -> Iterator[Progress]:
 
 
 def _measure(task: _Task, bar: Progress) -> _Measured:
-    from inference.engine import Engine  # noqa: PLC0415 - torch takes seconds to import; mistakes are told before
+    from inference.engine import Engine, EngineOptions  # noqa: PLC0415 - torch takes seconds to import; mistakes are told before
 
     work, model = task.settings.work, task.manifest.name
     try:
-        engine = Engine(task.catalogue, device=work.device, batch_size=work.batch_size, cache_folder=None)
+        options = EngineOptions.of(work)
+        engine = Engine(task.catalogue, device=work.device, batch_size=work.batch_size, cache_folder=None, options=options)
         showing = _counter(bar, "Showing images to the model", len(task.data.images))
         answers = ask(engine, task.manifest, task.data, maximum_megapixels=task.maximum_megapixels, progress=showing)
         if not answers.names:

@@ -11,7 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from config import Catalogue, ConfigurationError, load
 from config.catalogue import published_model
+from config.preferences import acknowledgement
+from config.schema import Settings
 from dicom_node.commands.opening import FAILED, USAGE, ConfigOption, JsonOption, settings_and_catalogue, stop_with
 from inference.adapters import ModelLoadError
 
@@ -54,6 +57,7 @@ def import_model(  # noqa: PLR0917 - typer passes every option by name
         typer.echo(json.dumps(_as_values(imported), indent=2, ensure_ascii=False))
     else:
         _print_import(imported)
+        _print_what_is_next(imported, config)
 
 
 def verify_golden(folder: Path, *, as_json: bool) -> None:
@@ -99,6 +103,7 @@ def _as_values(imported: "Imported") -> dict[str, object]:
         "model": imported.manifest.model_dump(mode="json"),
         "report": asdict(imported.report),
         "golden": _report_values(imported.golden) if imported.golden else None,
+        "notices": [*imported.notices, *_licence_notice(imported)],
     }
 
 
@@ -129,8 +134,42 @@ def _print_import(imported: "Imported") -> None:
         console.print(
             "Nothing proved that it computes what its publisher's code does: give reference outputs with --golden.", style="yellow"
         )
-    folder = imported.path.parents[1]
-    console.print(f"Written: {imported.path}. The node finds it once models.folders names {folder}.", highlight=False, soft_wrap=True)
+    for notice in imported.notices:
+        console.print(f"Note: {notice}.", style="yellow", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"Written: {imported.path}", highlight=False, soft_wrap=True)
+
+
+def _print_what_is_next(imported: "Imported", config: Path | None) -> None:
+    """What stands between this import and its use: the folder in the settings, the licence, a route."""
+    name, folder = imported.manifest.name, imported.path.parents[1]
+    settings, catalogue = _settings_if_right(config)
+    steps = [] if folder.absolute() in settings.models.folders else [f"Name {folder} in models.folders of the settings."]
+    if name not in settings.models.acknowledged_licences:
+        steps += _licence_notice(imported)
+    preferring = [route.name for route in catalogue.routes if any(preference.model == name for preference in route.prefer)]
+    if preferring:
+        steps.append(f"Then it looks for findings on: {', '.join(preferring)}, where `dicom-node routes list` shows no better one in use.")
+    else:
+        steps.append("No route uses it by itself: name it in a route of your routes file.")
+    steps.append("Restart the node: a running one keeps the models that it began with.")
+    console = Console(highlight=False, soft_wrap=True)
+    for number, step in enumerate(steps, start=1):
+        console.print(f"{number}. {step}", markup=False)
+
+
+def _licence_notice(imported: "Imported") -> list[str]:
+    licence = imported.manifest.licence
+    if not licence.needs_acknowledgement:
+        return []
+    return [f"The node refuses to use it until its terms are acknowledged: {acknowledgement(imported.manifest.name, licence)}."]
+
+
+def _settings_if_right(config: Path | None) -> tuple[Settings, Catalogue]:
+    """The settings; the defaults where they have mistakes, which `check-config` tells better."""
+    try:
+        return load(config)
+    except ConfigurationError:
+        return load(None)
 
 
 def _print_reports(reports: Sequence["GoldenReport"], refused: dict[str, str], device: str) -> None:

@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from config import Catalogue
-from config.schema import ModelManifest
+from config.catalogue import published_model, published_models
+from config.preferences import may_be_used
+from config.schema import ModelDescription, ModelManifest, PublishedModel
 from dicom_node.commands.model_import import import_model, verify_golden
 from dicom_node.commands.opening import FAILED, USAGE, ConfigOption, JsonOption, settings_and_catalogue, stop_with
 from inference.adapters import ModelLoadError, verify_weights
@@ -34,11 +36,27 @@ class Check:
 
 @app.command("list", epilog="Example: dicom-node models list --json")
 def list_models(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """List the installed models."""
-    _, catalogue = settings_and_catalogue(config)
+    """List the installed models, and those that this node knows and can import."""
+    settings, catalogue = settings_and_catalogue(config)
+    accepted = settings.models.acknowledged_licences
+    known = [model for model in published_models() if model.name not in {manifest.name for manifest in catalogue.manifests}]
     if as_json:
-        typer.echo(json.dumps([_summary(manifest, catalogue) for manifest in catalogue.manifests], indent=2))
+        found = [_summary(manifest, catalogue, accepted) for manifest in catalogue.manifests]
+        typer.echo(json.dumps([*found, *(_known_summary(model, catalogue, accepted) for model in known)], indent=2))
         return
+    console = Console()
+    console.print(_installed(catalogue, accepted))
+    if known:
+        console.print(_known(known, catalogue, accepted))
+        console.print(
+            "What to fetch first, and from where: dicom-node models show NAME. An import goes to the first of models.folders, or where"
+            " --models-folder says.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _installed(catalogue: Catalogue, accepted: Sequence[str]) -> Table:
     table = Table(title="Installed models")
     for column in ("name", "version", "family", "input", "gate", "image quality", "licence", "used by routes"):
         table.add_column(column)
@@ -51,24 +69,44 @@ def list_models(config: ConfigOption = None, as_json: JsonOption = False) -> Non
             f"{side} x {side} {manifest.colour}",
             manifest.gate.prompt_set if manifest.gate else "none",
             _faults(manifest),
-            f"{manifest.licence.name} ({manifest.licence.usage})",
+            f"{_terms(manifest)}{'' if may_be_used(manifest, accepted) else '; not acknowledged, not used'}",
             ", ".join(_routes(manifest, catalogue)) or "none",
         )
-    Console().print(table)
+    return table
+
+
+def _known(models: Sequence[PublishedModel], catalogue: Catalogue, accepted: Sequence[str]) -> Table:
+    table = Table(title="Published models that are not installed")
+    table.add_column("name", no_wrap=True)
+    for column in ("licence", "would be used by routes", "how to install it"):
+        table.add_column(column, overflow="fold")
+    for model in models:
+        terms = f"{_terms(model)}{'; to be acknowledged' if model.licence.needs_acknowledgement and model.name not in accepted else ''}"
+        table.add_row(model.name, terms, ", ".join(_preferring(model.name, catalogue)) or "none", model.import_command)
+    return table
 
 
 @app.command(epilog="Example: dicom-node models show gatekeeper")
 def show(name: Annotated[str, typer.Argument(help="Name of the model.")], config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show everything that the manifest of one model says, and where its weights lie."""
+    """Show everything that is known of one model, and where its weights lie or how to install it."""
     _, catalogue = settings_and_catalogue(config)
-    manifest = _manifest(catalogue, name)
-    facts = {
-        **manifest.model_dump(mode="json"),
-        "weights_folder": str(catalogue.weights_path(manifest)),
-        "routes": _routes(manifest, catalogue),
-        "prompt_sets": list(catalogue.prompt_sets_asked(manifest)),
-        "calibrations": [calibration.id for calibration in catalogue.calibrations if calibration.model == name],
-    }
+    published = published_model(name)
+    if published is not None and name not in {manifest.name for manifest in catalogue.manifests}:
+        facts = {
+            "installed": False,
+            **published.model_dump(mode="json"),
+            "would_be_used_by_routes": _preferring(name, catalogue),
+            "command": published.import_command,
+        }
+    else:
+        manifest = _manifest(catalogue, name)
+        facts = {
+            **manifest.model_dump(mode="json"),
+            "weights_folder": str(catalogue.weights_path(manifest)),
+            "routes": _routes(manifest, catalogue),
+            "prompt_sets": list(catalogue.prompt_sets_asked(manifest)),
+            "calibrations": [calibration.id for calibration in catalogue.calibrations if calibration.model == name],
+        }
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
@@ -123,8 +161,8 @@ def _verify(manifest: ModelManifest, catalogue: Catalogue) -> list[Check]:
             note("golden", f"reference outputs in {manifest.golden} reproduced")
         for prompt_set in catalogue.prompt_sets_asked(manifest):
             step, start = f"prompts {prompt_set}", time.perf_counter()
-            labels, dimensions = engine.prompt_embeddings(manifest.name, prompt_set).positive.shape
-            note(step, f"{labels} labels embedded, {dimensions} dimensions")
+            embedded = engine.prompt_embeddings(manifest.name, prompt_set).positive
+            note(step, f"{len(embedded.counts)} labels embedded, {embedded.vectors.shape[1]} dimensions")
     except ModelLoadError as exc:
         note(step, "", str(exc))
     return done
@@ -141,9 +179,10 @@ def _print_checks(checks: Sequence[Check]) -> None:
     Console().print(table)
 
 
-def _summary(manifest: ModelManifest, catalogue: Catalogue) -> dict[str, object]:
+def _summary(manifest: ModelManifest, catalogue: Catalogue, accepted: Sequence[str]) -> dict[str, object]:
     return {
         "name": manifest.name,
+        "installed": True,
         "version": manifest.version,
         "family": manifest.family,
         "colour": manifest.colour,
@@ -151,8 +190,31 @@ def _summary(manifest: ModelManifest, catalogue: Catalogue) -> dict[str, object]
         "quality": manifest.quality.prompt_set if manifest.quality else None,
         "licence": manifest.licence.name,
         "usage": manifest.licence.usage,
+        "may_be_used": may_be_used(manifest, accepted),
+        "read": manifest.licence.read,
         "routes": _routes(manifest, catalogue),
     }
+
+
+def _known_summary(model: PublishedModel, catalogue: Catalogue, accepted: Sequence[str]) -> dict[str, object]:
+    return {
+        "name": model.name,
+        "installed": False,
+        "version": model.version,
+        "family": model.family,
+        "colour": model.colour,
+        "licence": model.licence.name,
+        "usage": model.licence.usage,
+        "may_be_used": not model.licence.needs_acknowledgement or model.name in accepted,
+        "read": model.licence.read,
+        "routes": _preferring(model.name, catalogue),
+        "source": model.source,
+        "command": model.import_command,
+    }
+
+
+def _terms(model: ModelDescription) -> str:
+    return f"{model.licence.name} ({model.licence.usage})"
 
 
 def _faults(manifest: ModelManifest) -> str:
@@ -161,7 +223,11 @@ def _faults(manifest: ModelManifest) -> str:
 
 
 def _routes(manifest: ModelManifest, catalogue: Catalogue) -> list[str]:
-    return [route.name for route in catalogue.routes if route.model == manifest.name]
+    return [route.name for route in catalogue.routes if manifest.name in route.models]
+
+
+def _preferring(name: str, catalogue: Catalogue) -> list[str]:
+    return [route.name for route in catalogue.routes if any(preference.model == name for preference in route.prefer)]
 
 
 def _flat(facts: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
@@ -178,4 +244,7 @@ def _manifest(catalogue: Catalogue, name: str) -> ModelManifest:
     try:
         return catalogue.manifest(name)
     except KeyError:
-        stop_with(f"no model {name!r}; installed: {', '.join(manifest.name for manifest in catalogue.manifests)}", USAGE)
+        installed = ", ".join(manifest.name for manifest in catalogue.manifests)
+        if known := published_model(name):
+            stop_with(f"{name} is not installed; {known.import_command}; fetch first: {known.source}", USAGE)
+        stop_with(f"no model {name!r}; installed: {installed}; `dicom-node models list` shows what can be imported", USAGE)

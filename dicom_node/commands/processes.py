@@ -122,7 +122,8 @@ def work(config: ConfigOption = None, supervised: SupervisedOption = False) -> N
 
     Example: CUDA_VISIBLE_DEVICES=0 dicom-node work --config /etc/dicom-node/node.yaml
     """
-    from inference.shared_engine import SharedEngine  # noqa: PLC0415 - torch takes seconds to import; only this process needs it
+    from inference.engine import EngineOptions  # noqa: PLC0415 - torch takes seconds to import; only this process needs it
+    from inference.shared_engine import SharedEngine  # noqa: PLC0415
 
     with _process("work", config, supervised=supervised) as (node, stop):
         engine = SharedEngine(
@@ -130,6 +131,7 @@ def work(config: ConfigOption = None, supervised: SupervisedOption = False) -> N
             device=node.settings.work.device,
             batch_size=node.settings.work.batch_size,
             cache_folder=node.settings.node.data_folder / "prompt-cache",
+            options=EngineOptions.of(node.settings.work),
         )
         try:
             engine.warm_up()

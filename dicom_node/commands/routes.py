@@ -4,6 +4,7 @@ import json
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -14,7 +15,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from config import Catalogue
+from config.catalogue import published_models
+from config.preferences import PreferenceState, preference_states
 from config.routes import RouteRule
+from config.schema import Settings
 from dicom_node.attributes import Header
 from dicom_node.commands.opening import ConfigOption, JsonOption, settings_and_catalogue
 from dicom_node.route_explanation import InstanceExplanation, Outcome, RuleExplanation, explain, in_words
@@ -25,6 +30,7 @@ app = typer.Typer(no_args_is_help=True, help="Show the routes and explain them."
 Instance: TypeAlias = RoutableInstance[Path]
 
 _TAKES = frozenset({Outcome.SELECTED, Outcome.LEFT_OUT, Outcome.NOT_ANALYSED})
+_COLOUR = {"in use": "green", "licence not acknowledged": "yellow"}
 _MARK = {True: "[green]yes[/green]", False: "[red]no[/red]"}
 
 
@@ -34,15 +40,18 @@ def list_routes(config: ConfigOption = None, as_json: JsonOption = False) -> Non
 
     Example: dicom-node routes list --config settings.yaml
     """
-    routes = settings_and_catalogue(config)[1].routes
+    settings, catalogue = settings_and_catalogue(config)
+    routes = catalogue.routes
     if as_json:
-        typer.echo(json.dumps([route.model_dump(mode="json", exclude_defaults=True) for route in routes], indent=2))
+        typer.echo(json.dumps([_route_as_json(route, settings, catalogue) for route in routes], indent=2))
         return
     table = Table("route", "takes", "asks", title=f"{len(routes)} routes, first match first")
     for route in routes:
         conditions = "\n".join(in_words(match) for match in route.when) or "all that is left"
         table.add_row(route.name, escape(conditions), escape(_question(route)))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    _print_preferences(_states(routes, settings, catalogue), console)
 
 
 @app.command("explain")
@@ -56,16 +65,19 @@ def explain_routes(
 
     Example: dicom-node routes explain study/ --calling CT1
     """
-    routes = settings_and_catalogue(config)[1].routes
+    settings, catalogue = settings_and_catalogue(config)
+    routes = catalogue.routes
     instances, unreadable = _read(paths, calling_ae_title)
     studies = _by_study(instances)
     if as_json:
-        found = [_as_json(uid, explain(study, routes), route_study(study, routes)) for uid, study in studies]
+        found = [_as_json(uid, explain(study, routes), route_study(study, routes), settings, catalogue) for uid, study in studies]
         typer.echo(json.dumps({"studies": found, "unreadable": [str(path) for path in unreadable]}, indent=2))
     else:
         console = Console()
         for uid, study in studies:
-            console.print(_tree(uid, study, explain(study, routes), route_study(study, routes)))
+            routed = route_study(study, routes)
+            console.print(_tree(uid, study, explain(study, routes), routed))
+            _print_preferences(_states([one.route for one in routed], settings, catalogue), console)
         for path in unreadable:
             console.print(f"not DICOM: {escape(str(path))}", highlight=False)
     if not instances:
@@ -75,8 +87,40 @@ def explain_routes(
 def _question(route: RouteRule) -> str:
     if route.no_analysis:
         return f"nothing: {route.no_analysis}"
-    question = "image quality only" if route.model is None else f"{route.model}: {route.prompt_set or 'kind of image and quality only'}"
+    if route.model is None:
+        question = "image quality only"
+    elif route.searched_by not in {None, route.model}:
+        question = f"{route.searched_by}: {route.prompt_set}; {route.model}: kind of image and quality"
+    else:
+        question = f"{route.model}: {route.prompt_set or 'kind of image and quality only'}"
     return f"{question} ({route.select})"
+
+
+def _states(routes: Iterable[RouteRule], settings: Settings, catalogue: Catalogue) -> list[PreferenceState]:
+    accepted = settings.models.acknowledged_licences
+    return [state for route in routes for state in preference_states(route, catalogue.manifests, published_models(), accepted)]
+
+
+def _print_preferences(states: Sequence[PreferenceState], console: Console) -> None:
+    """Which model each route prefers, how it stands, and once for each model what would bring it into use."""
+    if not states:
+        return
+    table = Table("route", "prefers, best first", "now", title="Preferred models for findings")
+    for route in dict.fromkeys(state.route for state in states):
+        own = [state for state in states if state.route == route]
+        table.add_row(route, "\n".join(state.model for state in own), "\n".join(_coloured(state) for state in own))
+    console.print(table)
+    for model, remedy in {state.model: state.remedy for state in states if state.remedy}.items():
+        console.print(f"{model}: {remedy}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _coloured(state: PreferenceState) -> str:
+    return f"[{_COLOUR.get(state.state, 'dim')}]{state.state}[/]"
+
+
+def _route_as_json(route: RouteRule, settings: Settings, catalogue: Catalogue) -> dict[str, object]:
+    found: dict[str, object] = route.model_dump(mode="json", exclude_defaults=True)
+    return found | ({"prefer": [asdict(state) for state in _states([route], settings, catalogue)]} if route.prefer else {})
 
 
 def _read(paths: Iterable[Path], calling_ae_title: str) -> tuple[list[Instance], list[Path]]:
@@ -111,7 +155,8 @@ def _tree(uid: str, study: Sequence[Instance], rules: Sequence[RuleExplanation[P
     """One study: where it goes, and one branch for the instances that have the same story."""
     tree = Tree(f"[bold]study {escape(uid) or '(no Study Instance UID)'}[/bold], instances: {len(study)}")
     for one in routed:
-        tree.add(f"[bold]{one.route.name}[/bold]: {len(one.selected)} selected, {len(one.left_out)} left out")
+        asks = f"; asks {_question(one.route)}" if one.selected and not one.route.no_analysis else ""
+        tree.add(f"[bold]{one.route.name}[/bold]: {len(one.selected)} selected, {len(one.left_out)} left out{asks}")
     stories: defaultdict[tuple[object, ...], list[Instance]] = defaultdict(list)
     for instance in study:
         stories[tuple(_story(instance, rules))].append(instance)
@@ -143,12 +188,22 @@ def _add_rule(branch: Tree, route: RouteRule, found: InstanceExplanation[Path]) 
         rule.add(f"{_MARK[condition.passed]} {escape(condition.condition)}: {escape(condition.why)}")
 
 
-def _as_json(uid: str, rules: Sequence[RuleExplanation[Path]], routed: Sequence[RoutedStudy[Path]]) -> dict[str, object]:
+def _as_json(
+    uid: str,
+    rules: Sequence[RuleExplanation[Path]],
+    routed: Sequence[RoutedStudy[Path]],
+    settings: Settings,
+    catalogue: Catalogue,
+) -> dict[str, object]:
     return {
         "study_instance_uid": uid,
         "routes": [
             {
                 "route": one.route.name,
+                "model": one.route.model,
+                "findings_model": one.route.searched_by,
+                "prompt_set": one.route.prompt_set,
+                "prefer": [asdict(state) for state in _states([one.route], settings, catalogue)],
                 "selected": [str(instance.carried) for instance in one.selected],
                 "left_out": [{"file": str(out.instance.carried), "reason": out.reason} for out in one.left_out],
             }

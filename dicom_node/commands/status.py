@@ -53,8 +53,12 @@ def _analysis(node: Node, item: WorkItemRow) -> Analysis | None:
 def in_words(finding: Finding) -> str:
     """Return a finding with its number, and what kind of number that is."""
     if finding.calibrated:
-        return f"{finding.label} {finding.presence.value.upper()} {finding.score:.0%}"
-    return f"{finding.label} score {finding.score:.2f}, not calibrated"
+        return f"{_subject(finding)} {finding.presence.value.upper()} {finding.score:.0%}"
+    return f"{_subject(finding)} score {finding.score:.2f}, not calibrated"
+
+
+def _subject(finding: Finding) -> str:
+    return f"{finding.label} (patient, {len(finding.images)} images)" if finding.others else finding.label
 
 
 def what_was_found(analysis: Analysis | None) -> str:

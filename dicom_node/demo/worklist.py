@@ -46,6 +46,7 @@ _STANDING_OF_ABSTENTION = {
     AbstentionReason.QUALITY: Standing.COULD_NOT,
     AbstentionReason.UNREADABLE: Standing.COULD_NOT,
     AbstentionReason.UNSUPPORTED: Standing.COULD_NOT,
+    AbstentionReason.LATERALITY: Standing.COULD_NOT,
     AbstentionReason.MODEL_FAILED: Standing.COULD_NOT,
     AbstentionReason.NO_ROUTE: Standing.NOT_ANALYSED,
     AbstentionReason.NO_MODEL: Standing.NOT_ANALYSED,

@@ -1,7 +1,8 @@
 """How well scores tell two classes apart, and how sure that is. Pure numpy; nothing here knows images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,20 +50,30 @@ class Bootstrap:
 
     def distribution(self, statistic: Statistic) -> Floats:
         """Return the statistic of each resample, `(RESAMPLES, ...)`; it gets weights `(b, images)` and answers `(b, ...)`."""
-        rng = np.random.default_rng(self.seed)
-        count = int(self.groups.max(initial=-1)) + 1
-        rows = max(1, min(RESAMPLES, _BLOCK_ELEMENTS // max(1, len(self.groups))))
-        blocks = []
-        for start in range(0, RESAMPLES, rows):
-            size = min(rows, RESAMPLES - start)
-            drawn = rng.integers(count, size=(size, count)) + np.arange(size)[:, None] * count
-            times = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
-            blocks.append(statistic(times[:, self.groups].astype(np.float64)))
-        return np.concatenate(blocks)
+        if len(self.groups) * RESAMPLES <= _BLOCK_ELEMENTS:
+            return statistic(_all_weights(self.groups.tobytes(), self.seed))
+        return np.concatenate([statistic(block) for block in _weights(self.groups, self.seed)])
 
     def interval(self, statistic: Statistic) -> Interval | None:
         """Return the limits of a statistic `(b,)`; None if most resamples have none (NaN)."""
         return limits(self.distribution(statistic))
+
+
+def _weights(groups: Codes, seed: int) -> Iterator[Floats]:
+    """Yield blocks of resamples, `(b, images)`: how often each image was drawn."""
+    rng = np.random.default_rng(seed)
+    count = int(groups.max(initial=-1)) + 1
+    rows = max(1, min(RESAMPLES, _BLOCK_ELEMENTS // max(1, len(groups))))
+    for start in range(0, RESAMPLES, rows):
+        size = min(rows, RESAMPLES - start)
+        drawn = rng.integers(count, size=(size, count)) + np.arange(size)[:, None] * count
+        times = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
+        yield times.astype(np.float64)[:, groups]
+
+
+@lru_cache(maxsize=1)  # one case asks for several figures of the same resamples
+def _all_weights(groups: bytes, seed: int) -> Floats:
+    return np.concatenate(list(_weights(np.frombuffer(groups, dtype=np.intp), seed)))
 
 
 def limits(distribution: Floats) -> Interval | None:
@@ -90,17 +101,12 @@ def auroc(scores: Floats, positive: Flags) -> float:
 
 def weighted_auroc(scores: Floats, positive: Flags, weights: Floats) -> Floats:
     """Return `auroc` for each row of `weights` `(b, n)`: how often an image counts. NaN where one class has no weight."""
-    order = np.argsort(scores, kind="stable")
-    ranked, ordered = scores[order], weights[:, order]
-    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]]) if len(ranked) else np.empty(0, dtype=np.intp)
-    if not len(starts):
-        return np.full(len(weights), np.nan)
-    here = positive[order]
-    positives = np.add.reduceat(ordered * here, starts, axis=1)
-    negatives = np.add.reduceat(ordered * ~here, starts, axis=1)
-    below = np.cumsum(negatives, axis=1) - negatives
-    won = (positives * (below + negatives / 2)).sum(axis=1)
-    return _ratio(won, positives.sum(axis=1) * negatives.sum(axis=1))
+    order = np.flatnonzero(~positive)[np.argsort(scores[~positive], kind="stable")]
+    lost = np.cumsum(np.pad(weights[:, order], ((0, 0), (1, 0))), axis=1)
+    at = scores[positive]
+    below = (lost[:, np.searchsorted(scores[order], at, "left")] + lost[:, np.searchsorted(scores[order], at, "right")]) / 2
+    counts = weights[:, positive]
+    return _ratio((counts * below).sum(axis=1), counts.sum(axis=1) * lost[:, -1])
 
 
 def roc_curve(scores: Floats, positive: Flags) -> tuple[tuple[float, float], ...]:

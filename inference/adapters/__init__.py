@@ -67,6 +67,8 @@ class ModelAdapter(Protocol):
     def preprocess(self, frame: "Frame") -> "torch.Tensor":
         """Return what the image tower reads: float32 `(3, image_size, image_size)` on the CPU, as the manifest says.
 
+        A model that takes several looks at a frame has them along a new first axis, and takes batches of such.
+
         Raises:
             ValueError: the frame's pixels are not float32 display values in [0, 1].
         """
@@ -90,9 +92,15 @@ class _Load(Protocol):
 
 
 ADAPTERS: Mapping[str, str] = {
+    "flair": "inference.adapters.flair:load",
     "hf_clip": "inference.adapters.hf_clip:load",
+    "keep": "inference.adapters.keep:load",
+    "medclip": "inference.adapters.medclip:load",
     "open_clip": "inference.adapters.open_clip:load",
     "openai_clip": "inference.adapters.openai_clip:load",
+    "ret_clip": "inference.adapters.ret_clip:load",
+    "siglip": "inference.adapters.siglip:load",
+    "unimed_clip": "inference.adapters.unimed_clip:load",
 }
 
 
@@ -109,11 +117,13 @@ def load_adapter(manifest: ModelManifest, weights_folder: Path, device: str) -> 
     verify_weights(manifest, weights_folder)
     from inference.adapters.checkpoint import checkpoints  # noqa: PLC0415 - torch
     from inference.adapters.ensemble import Ensemble  # noqa: PLC0415
+    from inference.adapters.looks import Looks  # noqa: PLC0415
 
     module, _, attribute = ADAPTERS[manifest.family].partition(":")
     load = cast("_Load", getattr(importlib.import_module(module), attribute))
     members = [load(checkpoint, device) for checkpoint in checkpoints(manifest, weights_folder)]
-    return members[0] if len(members) == 1 else Ensemble(members)
+    adapter = members[0] if len(members) == 1 else Ensemble(members)
+    return adapter if manifest.looks is None else Looks(adapter, manifest.looks)
 
 
 def verify_weights(manifest: ModelManifest, weights_folder: Path) -> None:

@@ -47,7 +47,7 @@ class DualEncoder:
 
     def encode_images(self, batch: torch.Tensor) -> torch.Tensor:
         """Return L2-normalised float32 `(n, d)` on the CPU."""
-        with torch.inference_mode():
+        with torch.no_grad():  # torch.compile cannot follow inference_mode
             return unit(self._images(batch.to(self._device, non_blocking=True)))
 
     def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:

@@ -6,6 +6,6 @@ taken for granted but the fields of that file: shapes, sizes and arrays are what
 
 from inference.golden.check import ArrayCheck, GoldenReport, check, require_match
 from inference.golden.folder import Golden, GoldenError, read_golden
-from inference.golden.start import prove
+from inference.golden.start import prove, prove_as_served
 
-__all__ = ["ArrayCheck", "Golden", "GoldenError", "GoldenReport", "check", "prove", "read_golden", "require_match"]
+__all__ = ["ArrayCheck", "Golden", "GoldenError", "GoldenReport", "check", "prove", "prove_as_served", "read_golden", "require_match"]

@@ -38,9 +38,15 @@ class FamilyImporter(Protocol):
 
 
 IMPORTERS: Mapping[str, str] = {
+    "flair": "inference.importing.families.flair",
     "hf_clip": "inference.importing.families.hf_clip",
+    "keep": "inference.importing.families.keep",
+    "medclip": "inference.importing.families.medclip",
     "open_clip": "inference.importing.families.open_clip",
     "openai_clip": "inference.importing.families.openai_clip",
+    "ret_clip": "inference.importing.families.ret_clip",
+    "siglip": "inference.importing.families.siglip",
+    "unimed_clip": "inference.importing.families.unimed_clip",
 }
 
 

@@ -19,6 +19,8 @@ from inference.importing.writing import write_safetensors
 WEIGHTS_FILE = "model.safetensors"
 
 _SHOWN = 6
+_NOBODY = "nobody stated it"
+_TENSORS = "tensors"  # origin of what importers read from the shapes
 
 
 def convert(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,7 +31,11 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
         GoldenError: the folder with reference outputs cannot be used.
     """
     published = read_published(
-        Path(request["source"]), Path(request["supplement"]) if request["supplement"] else None, tuple(request["only"])
+        Path(request["source"]),
+        Path(request["supplement"]) if request["supplement"] else None,
+        tuple(request["only"]),
+        companions={name: Path(path) for name, path in request.get("companions", {}).items()},
+        hints=request.get("hints", {}),
     )
     golden = read_golden(Path(request["golden"])) if request["golden"] else None
     family = request["family"] or (golden_family(golden) if golden else _recognised(published))
@@ -39,9 +45,8 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     _as_published(sources, request["known_files"], request["name"])
     gathered = gather(
         (
-            *stated(_unstated(sources), "nobody stated it"),
-            *conversions[0].facts,
-            *stated(request["description"] or {}, f"published model {request['name']}"),
+            *stated(_unstated(sources), _NOBODY),
+            *_published_facts(conversions[0].facts, published, request),
             *(golden_facts(golden, family) if golden else ()),
             *_stated_in(request["facts"]),
         )
@@ -53,6 +58,22 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
     weights["files"] = {name: _written(folder / name, data) for name, data in conversions[0].files.items()}
     weights["sha256"] = _weights(folder / WEIGHTS_FILE, conversions, published.checkpoints)
     return {"manifest": checked_manifest(values).model_dump(mode="json"), "report": _report(published, conversions, gathered, family)}
+
+
+def _published_facts(found: Sequence[Fact], published: Published, request: Mapping[str, Any]) -> tuple[Fact, ...]:
+    """What importer and description state, what counts more later: rules of a family, the description, the files beside the weights.
+
+    The description comes last in what it says it `overrules`.
+    """
+    described = stated(request["description"] or {}, f"published model {request['name']}")
+    overrules = frozenset(request.get("overrules", ()))
+    files = {_TENSORS, *(Path(name).name for name in published.documents)}
+    return (
+        *(fact for fact in found if fact.origin not in files),
+        *(fact for fact in described if fact.field not in overrules),
+        *(fact for fact in found if fact.origin in files),
+        *(fact for fact in described if fact.field in overrules),
+    )
 
 
 def _recognised(published: Published) -> str:
@@ -153,5 +174,7 @@ def _report(published: Published, conversions: Sequence[Conversion], gathered: G
         "inferred": dict(conversions[0].inferred),
         "dropped": dict(conversions[0].dropped),
         "facts": [{"field": fact.field, "value": fact.value, "origin": fact.origin} for fact in gathered.used],
-        "overruled": [{"field": fact.field, "value": fact.value, "origin": fact.origin} for fact in gathered.overruled],
+        "overruled": [
+            {"field": fact.field, "value": fact.value, "origin": fact.origin} for fact in gathered.overruled if fact.origin != _NOBODY
+        ],
     }

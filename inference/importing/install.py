@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 import inference
-from config.schema import ModelManifest, PublishedModel
+from config.catalogue import companion
+from config.schema import ModelDescription, ModelManifest, PublishedModel
 from inference.adapters import ModelAdapter, load_adapter
 from inference.golden import Golden, GoldenReport, check, read_golden, require_match
 from inference.importing.published import ImportRefusedError
@@ -53,12 +54,16 @@ class ImportReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """An installed model: where its manifest lies, what was inferred, and how it compares with reference outputs, if there are any."""
+    """An installed model: where its manifest lies, what was inferred, and how it compares with reference outputs, if there are any.
+
+    `notices` are for the person who imports.
+    """
 
     manifest: ModelManifest
     path: Path
     report: ImportReport
     golden: GoldenReport | None = field(default=None)
+    notices: tuple[str, ...] = ()
 
 
 def install(request: ImportRequest, models_folder: Path, device: str = "cpu") -> Imported:
@@ -86,7 +91,7 @@ def install(request: ImportRequest, models_folder: Path, device: str = "cpu") ->
         staging.chmod(0o755)
         staging.rename(place)
     _write_manifest(manifest, path)
-    return Imported(manifest=manifest, path=path, report=report, golden=proof)
+    return Imported(manifest=manifest, path=path, report=report, golden=proof, notices=_notices(request, manifest))
 
 
 def verify_fixture(folder: Path, device: str) -> tuple[GoldenReport, ...]:
@@ -150,8 +155,7 @@ def _converted(request: ImportRequest, folder: Path) -> tuple[ModelManifest, Imp
             "supplement": str(request.supplement.absolute()) if request.supplement else None,
             "golden": str(request.golden.absolute()) if request.golden else None,
             "facts": str(request.facts.absolute()) if request.facts else None,
-            "description": _described(request.description),
-            "known_files": request.description.files if request.description else {},
+            **_described(request.description),
             "only": list(request.only),
             "folder": str(folder.absolute()),
             "source_bytes": sum(path.stat().st_size for path in files),
@@ -160,8 +164,33 @@ def _converted(request: ImportRequest, folder: Path) -> tuple[ModelManifest, Imp
     return ModelManifest.model_validate(answer["manifest"]), _report(answer["report"])
 
 
-def _described(model: PublishedModel | None) -> dict[str, Any] | None:
-    return model.model_dump(mode="json", exclude={"name", "source", "files"}) if model else None
+def _described(model: PublishedModel | None) -> dict[str, Any]:
+    """What the importing process is told of a model that this node knows."""
+    if model is None:
+        return {"description": None, "known_files": {}, "overrules": [], "companions": {}, "hints": {}}
+    return {
+        "description": model.model_dump(mode="json", include=set(ModelDescription.model_fields) - {"name"}),
+        "known_files": model.files,
+        "overrules": list(model.overrules),
+        "companions": {name: str(companion(place)) for name, place in model.companions.items()},
+        "hints": model.supplement,
+    }
+
+
+def _notices(request: ImportRequest, manifest: ModelManifest) -> tuple[str, ...]:
+    """What the person who imports should know: where the files are not quite what the publisher's results were made with."""
+    model = request.description
+    if model is None:
+        return ()
+    found: list[str] = []
+    if manifest.weights.checkpoints != model.checkpoints:
+        found.append(
+            f"the publisher's results are those of {model.checkpoints} checkpoint{'s' if model.checkpoints > 1 else ''},"
+            f" and {manifest.weights.checkpoints} came in: scores will differ from the published ones"
+        )
+    if model.files and not set(model.files.values()) & set(manifest.imported_from.values()):
+        found.append(f"none of the files is known, by its SHA-256, as one of the publisher's: {', '.join(model.files)}")
+    return tuple(found)
 
 
 def _ask(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 Format = Literal["safetensors", "torch-zip", "torch-legacy", "torchscript"]
 
+_LARGEST_CONFIGURATION = 1 << 20
+
 
 class ImportRefusedError(Exception):
     """The files cannot become a model of this node. The message names file, key and remedy."""
@@ -38,12 +40,14 @@ class PublishedCheckpoint:
 class Published:
     """All that was published of a model: checkpoints (several make an ensemble, sorted by path) and documents by path in the folder.
 
-    `supplement` holds what the publisher does not ship with the weights (the configuration of a text tower, a vocabulary).
+    `supplement` holds what the publisher does not ship with the weights (the configuration of a text tower, a vocabulary). `hints` says
+    of such a file where to find it.
     """
 
     checkpoints: tuple[PublishedCheckpoint, ...]
     documents: Mapping[str, Path]
     supplement: Mapping[str, Path] = field(default_factory=dict)
+    hints: Mapping[str, str] = field(default_factory=dict)
 
     def document(self, name: str) -> Path | None:
         """Return a file of this name from the published folder, else from anywhere in the supplement, else None.
@@ -66,7 +70,8 @@ class Published:
         """
         found = self.document(name)
         if found is None:
-            raise ImportRefusedError(f"{name} is missing: {why}; put it beside the weights, or into a folder given with --supplement")
+            what = f"take {self.hints[name]} and put it" if name in self.hints else "put it"
+            raise ImportRefusedError(f"{name} is missing: {why}; {what} beside the weights, or into a folder given with --supplement")
         return found
 
     def json(self, name: str, why: str) -> Mapping[str, Json]:
@@ -76,6 +81,19 @@ class Published:
             ImportRefusedError: it is missing or is no JSON object.
         """
         return read_json(self.needed(name, why))
+
+    def json_with(self, field: str) -> "Mapping[Path, Mapping[str, Json]]":
+        """Return the JSON objects of any name that have this field, for configurations whose names differ from model to model."""
+        found: dict[Path, Mapping[str, Json]] = {}
+        for path in {**self.documents, **self.supplement}.values():
+            if path.suffix == ".json" and path.stat().st_size <= _LARGEST_CONFIGURATION:
+                try:
+                    told = read_json(path)
+                except ImportRefusedError:  # any other file of the folder
+                    continue
+                if field in told:
+                    found[path] = told
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,10 +28,18 @@ _SMALLEST_ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
 
 
-def read_published(source: Path, supplement: Path | None, only: tuple[str, ...] = ()) -> Published:
+def read_published(
+    source: Path,
+    supplement: Path | None,
+    only: tuple[str, ...] = (),
+    *,
+    companions: Mapping[str, Path] = MappingProxyType({}),
+    hints: Mapping[str, str] = MappingProxyType({}),
+) -> Published:
     """Return what lies at `source`, a weight file (with the documents of its folder) or a folder.
 
     Of a folder that has the same weights in several formats, safetensors are taken. `only` names the weight files to take.
+    `companions` are files that this node brings along: each counts where the supplement has none of that name.
 
     Raises:
         ImportRefusedError: there are no weights, a file is damaged or incomplete, or it holds more than tensors.
@@ -44,8 +53,15 @@ def read_published(source: Path, supplement: Path | None, only: tuple[str, ...] 
     return Published(
         checkpoints=tuple(read_checkpoint(paths) for paths in _shards(files)),
         documents=dict(_documents(folder, folder.iterdir())),
-        supplement=dict(_documents(supplement, supplement.rglob("*"))) if supplement else {},
+        supplement=_supplement(supplement, companions),
+        hints=hints,
     )
+
+
+def _supplement(folder: Path | None, companions: Mapping[str, Path]) -> dict[str, Path]:
+    found = dict(_documents(folder, folder.rglob("*"))) if folder else {}
+    names = {Path(inner).name for inner in found}
+    return found | {name: path for name, path in companions.items() if name not in names}
 
 
 def weight_files(source: Path) -> list[Path]:

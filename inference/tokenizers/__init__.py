@@ -29,6 +29,7 @@ _Load = Callable[[Tokenizer, Path], Tokenize]
 
 TOKENIZERS: Mapping[str, str] = {
     "clip-bpe": "inference.tokenizers.clip_bpe:load",
+    "sentencepiece": "inference.tokenizers.sentencepiece:load",
     "wordpiece": "inference.tokenizers.wordpiece:load",
 }
 

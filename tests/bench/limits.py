@@ -1,6 +1,7 @@
 """What the embedded model's gate and quality prompts can be trusted with, on the val split: `python -m tests.bench.limits PACK`.
 
 The limit of a fault is the score that all but a stated share of the clean images stay below: fewer where the fault silences findings.
+The gate's minimum is the highest step of 0.05 that all but one per cent of the images reach for what they are, and at least a half.
 A fault of which it then finds less than a third at medium strength is not asked; only kinds with at least 20 clean images are. Prints the
 `gate` and `quality` sections of the manifest.
 """
@@ -28,8 +29,8 @@ from inference.findings import ImageRef
 from inference.frames import Frame
 
 MODEL, GATE, PROMPTS, FOREIGN = "gatekeeper", "kind-of-image", "image-quality", "not-a-medical-image"
-MINIMUM = 0.5
-_ALLOWED, _ALLOWED_IF_SILENCING = 0.005, 0.0025
+_MINIMA = tuple(step / 20 for step in range(19, 9, -1))
+_ALLOWED, _ALLOWED_IF_SILENCING, _REFUSED = 0.005, 0.0025, 0.01
 _FEWEST = 20
 _DEGRADED = 400
 _PICTURE = ImageRef(sop_class_uid="1.2.840.10008.5.1.4.1.1.7", sop_instance_uid="1.2.3")
@@ -80,16 +81,20 @@ def _gate(rows: Sequence[PackRow], shares: NDArray[np.float64], scorer: _Scorer)
     names = [label.name for label in scorer.kinds]
     kinds = np.array([row.kind for row in rows])
     counts = {name: int((kinds == name).sum()) for name in names}
-    accepted = {name: int((shares[kinds == name, names.index(name)] >= MINIMUM).sum()) for name in names}
-    listed = ", ".join(f"{name} {accepted[name]} of {counts[name]}" for name in names if name in MEDICAL_KINDS and counts[name] >= _FEWEST)
+    counted = [name for name in names if name in MEDICAL_KINDS and counts[name] >= _FEWEST]
+    own = {name: shares[kinds == name, names.index(name)] for name in counted}
+    every = np.concatenate(list(own.values()))
+    minimum = next((limit for limit in _MINIMA if (every < limit).mean() <= _REFUSED), _MINIMA[-1])
+    listed = ", ".join(f"{name} {(own[name] >= minimum).sum()} of {counts[name]}" for name in counted)
     medical = [number for number, name in enumerate(names) if name in MEDICAL_KINDS]
     foreign = np.array([kind_is_foreign(kind) for kind in kinds])
-    taken = int((shares[foreign][:, medical].max(axis=1) >= MINIMUM).sum())
+    taken = int((shares[foreign][:, medical].max(axis=1) >= minimum).sum())
     source = (
-        f"Half: more than all other kinds together. On the val split of the training pack it accepts as what they are: {listed};"
-        f" and as some medical kind {taken} of {foreign.sum()} documents, screenshots, photographs and textures."
+        f"Highest step of 0.05 (and at least a half: more than all other kinds together) that all but {_REFUSED:.0%} of the images of kinds"
+        f" with at least {_FEWEST} reach. On the training pack's val split {(every < minimum).sum()} of {len(every)} do not; it accepts"
+        f" as what they are: {listed}; and as some medical kind {taken} of {foreign.sum()} documents, screenshots, photographs, textures."
     )
-    return {"prompt_set": GATE, "minimum_probability": MINIMUM, "threshold_source": source}
+    return {"prompt_set": GATE, "minimum_probability": minimum, "threshold_source": source}
 
 
 def _limit(
@@ -126,7 +131,7 @@ def _foreign_limit(rows: Sequence[PackRow], scores: NDArray[np.float64]) -> dict
     found = int((scores[foreign] >= threshold).sum())
     source = (
         f"Val split of the training pack: {alarms} of {medical.sum()} medical images reach it, and {found} of {foreign.sum()}"
-        " documents, screenshots, photographs and textures."
+        " documents, screenshots, photographs, textures."
     )
     return {"threshold": threshold, "threshold_source": source}
 

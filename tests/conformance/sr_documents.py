@@ -198,6 +198,11 @@ PARTIAL = analysis(
     abstentions=(Abstention(reason=AbstentionReason.GATE_DISAGREES, detail="header says CHEST, pixels look like HAND", images=(LATERAL,)),),
     excluded=(Exclusion(image=LATERAL, reason="localizer"),),
 )
+OF_THE_PATIENT = analysis(
+    inputs=(FRONTAL, LATERAL),
+    provenance=replace(PROVENANCE, calibration_id=None),
+    findings=(replace(shadow_finding(score=0.61237), others=(LATERAL,)), shadow_finding("effusion", score=0.2, image=LATERAL)),
+)
 FAILED = analysis(
     outcome=Outcome.FAILED, abstentions=(Abstention(reason=AbstentionReason.MODEL_FAILED, detail="out of memory after 5 attempts"),)
 )
@@ -243,6 +248,7 @@ KINDS: Mapping[str, Analysis] = {
     "positive": POSITIVE,
     "nothing found": NOTHING_FOUND,
     "shadow": SHADOW,
+    "of the patient": OF_THE_PATIENT,
     "partial": PARTIAL,
     "failed": FAILED,
     "not attempted": NOT_ATTEMPTED,

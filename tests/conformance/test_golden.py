@@ -74,6 +74,7 @@ def facts_changed(manifest: ModelManifest, mistake: str) -> ModelManifest | None
         "no padding to square": {"preprocessing": common | {"resize_mode": "squash"}},
         "shortest+crop": {"preprocessing": common | {"resize_mode": "shortest", "crop_offset": "round"}},
         "bilinear": {"preprocessing": steps | {"interpolation": "bilinear"}},
+        "other filter": {"preprocessing": steps | {"interpolation": "bicubic" if steps["interpolation"] == "bilinear" else "bilinear"}},
         "antialias on": {"preprocessing": steps | {"antialias": True}},
         "no antialias": {"preprocessing": steps | {"antialias": False}},
         "other mean/std": {"preprocessing": steps | {"mean": other[0], "std": other[1]}},

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
@@ -17,10 +18,10 @@ from safetensors.torch import load_file, save_file
 from config import Catalogue, load
 from config.schema import ModelManifest
 from inference.adapters import ModelLoadError, ModelOutputError
-from inference.engine import Engine
+from inference.engine import Engine, EngineOptions
 from inference.frames import Frame
 from inference.importing.install import ImportRequest, install
-from inference.scores import pair_softmax
+from inference.scores import logits, pair_softmax
 from tests.embedded import FINDINGS, GATE, MODEL, chest
 from tests.golden_fixtures import write_fixture
 from tests.phantoms import as_frame, chest_radiograph, head_ct
@@ -56,6 +57,15 @@ def test_the_batch_size_does_not_change_a_score(catalogue: Catalogue, engine: En
     frames = [as_frame(picture) for picture in (chest_radiograph(), head_ct(), chest_radiograph()[::-1])]
     other = Engine(catalogue, device="cpu", batch_size=64, cache_folder=None)
     np.testing.assert_allclose(engine.embed(MODEL, frames), other.embed(MODEL, frames), atol=1e-5)
+
+
+def test_the_engine_gives_what_the_model_gives_for_the_same_batches(engine: Engine) -> None:
+    frames = [as_frame(picture) for picture in (chest_radiograph(), head_ct(), chest_radiograph()[::-1], chest(), chest()[:, ::-1])]
+    adapter = engine.adapter(MODEL)
+    tensors = [adapter.preprocess(frame) for frame in frames]
+    batches = [torch.stack(tensors[start : start + 2]) for start in range(0, len(tensors), 2)]
+    alone = np.concatenate([adapter.encode_images(batch).numpy() for batch in batches])
+    assert np.array_equal(engine.embed(MODEL, iter(frames)), alone)
 
 
 def test_no_frames_give_no_scores(engine: Engine) -> None:
@@ -238,7 +248,9 @@ def test_an_ensemble_scores_with_the_mean_of_its_checkpoints_scores(tmp_path: Pa
         texts = engine.prompt_embeddings("small", FINDINGS, head.name)
         assert texts.negative is not None
         scale = head.logit_scale if prompts.temperature == "model" else 1.0
-        alone.append(pair_softmax(head.images(torch.from_numpy(rows)).numpy(), texts.positive, texts.negative, scale=scale)[0])
+        images = head.images(torch.from_numpy(rows)).numpy()
+        there, absent = (logits(images, side.vectors, scale=scale) for side in (texts.positive, texts.negative))
+        alone.append(pair_softmax(there, absent)[0])
     assert len(heads) == 2
     assert np.abs(alone[0] - alone[1]).max() > 1e-3
     found = [score.value for score in engine.scores("small", FINDINGS, [frame])[0]]
@@ -250,3 +262,16 @@ def test_quick_gelu_comes_from_the_manifest(catalogue: Catalogue, tmp_path: Path
     quick = Engine(copied(catalogue, tmp_path, architecture=architecture), device="cpu", batch_size=1, cache_folder=None)
     one, other = (made.adapter(MODEL).encode_texts(["chest x-ray"]) for made in (quick, engine))
     assert (one - other).abs().max() > 1e-5
+
+
+@pytest.mark.slow
+def test_a_compiled_model_that_reproduces_its_reference_outputs_serves(tmp_path: Path) -> None:
+    site = small_model(tmp_path, "openai-vit")
+    frames = [as_frame(picture) for picture in (chest_radiograph(), head_ct(), chest_radiograph()[::-1])]
+    with structlog.testing.capture_logs() as logs:
+        fast = Engine(site, device="cpu", batch_size=2, cache_folder=tmp_path / "cache", options=EngineOptions(compile_models=True)).embed(
+            "small", frames
+        )
+    assert "model_compiled" in [entry["event"] for entry in logs]
+    plain = Engine(site, device="cpu", batch_size=2, cache_folder=None).embed("small", frames)
+    np.testing.assert_allclose(fast, plain, atol=1e-5)

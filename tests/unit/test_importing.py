@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from config.schema import PublishedModel
 from inference.adapters import ModelLoadError, load_adapter
 from inference.golden import GoldenError
-from inference.importing import ImportRefusedError
+from inference.importing import IMPORTERS, ImportRefusedError
 from inference.importing.conversion import convert
 from inference.importing.facts import checked_manifest
 from inference.importing.install import ImportRequest, install
@@ -162,7 +162,7 @@ def test_weights_with_nan_or_infinity_are_named(tensors: dict[str, torch.Tensor]
 def test_an_unknown_layout_asks_for_the_family_and_says_what_it_saw(tmp_path: Path) -> None:
     message = refused(saved(tmp_path, {"encoder.weight": torch.zeros(2, 3)}), tmp_path)
     assert "1 tensors: encoder.weight (2, 3)" in message
-    assert "--family: hf_clip, open_clip, openai_clip" in message
+    assert f"--family: {', '.join(IMPORTERS)}" in message
 
 
 def test_a_family_that_does_not_fit_the_tensors_is_refused(tensors: dict[str, torch.Tensor], tmp_path: Path) -> None:
@@ -323,6 +323,7 @@ def published(**changes: object) -> PublishedModel:
             "licence": {"usage": "permissive", "name": "MIT"},
             "intended_use": "Tests.",
             "source": "nowhere",
+            "fetched_as": "model.pt",
             **changes,
         }
     )

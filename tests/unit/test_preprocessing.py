@@ -97,3 +97,21 @@ def test_pixels_that_are_no_display_values_are_refused() -> None:
     for pixels in (white(3, 3) * 2, white(3, 3) - 2, white(3, 3) * np.nan, white(0, 3)):
         with pytest.raises(ValueError, match="display values"):
             preprocessor(WAYS[0])(as_frame(pixels))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (181, 181), (182, 182), (256, 256), (300, 257, 3)])
+def test_levels_are_rounded_half_to_even_in_frames_of_any_size(shape: tuple[int, ...]) -> None:
+    drawn = np.random.default_rng(5).random(shape, dtype=np.float32)
+    halves = ((np.arange(drawn.size) % 255 + 0.5) / 255).astype(np.float32).reshape(shape)
+    for pixels in (drawn, halves, drawn[::-1, ::-1]):
+        expected = np.rint(pixels * np.float32(255)).astype(np.uint8)
+        plain = Squash(image_size=16, mean=(0.0,) * 3, std=(1.0,) * 3, interpolation="bicubic")
+        image = Image.fromarray(expected).resize((16, 16), Image.Resampling.BICUBIC).convert("RGB")
+        assert torch.equal(preprocessor(plain)(as_frame(pixels)), transforms.ToTensor()(image))
+
+
+@pytest.mark.parametrize("steps", [way for way in WAYS if way.resize_mode != "corner"], ids=lambda steps: steps.resize_mode)
+def test_grey_is_prepared_as_the_same_grey_in_three_channels(steps: Preprocessing) -> None:
+    grey = np.random.default_rng(6).random((97, 61), dtype=np.float32)
+    one, three = (preprocessor(steps)(as_frame(pixels)) for pixels in (grey, np.repeat(grey[..., np.newaxis], 3, axis=2)))
+    assert torch.equal(one, three)

@@ -15,16 +15,28 @@ from safetensors.torch import load_file
 from config.catalogue import weights_folder
 from inference.embedded.training.curve import PICTURE_FILE, draw_curve
 from inference.embedded.training.export import export_validation
+from inference.embedded.training.neighbours import Neighbours
 from inference.embedded.training.objective import ask, prompts
 from inference.embedded.training.pack import PackError, PackRow, read_pack
 from inference.embedded.training.run import Plan, TrainingError, train
+from inference.embedded.training.tower import build
 from inference.embedded.training.views import FALSE, SIDE, TRUE, UNKNOWN, make_view, possible_faults
-from inference.embedded.training.vocabulary import WEIGHTS_FILE
+from inference.embedded.training.vocabulary import WEIGHTS_FILE, words_of
 from inference.embedded.training.words import CLAIM_NUMBER, CLAIMS, FINDINGS, KIND_NUMBER, KINDS_OF_IMAGE, WORDINGS, caption
 from tests.embedded import chest
 
 WORDS = weights_folder("package:inference/embedded/gatekeeper")
-PLAN = Plan(passes=2, images_a_pass=16, batch_size=8, captions=4, workers=0, small_side=64, small_share=0.5, mixed_precision=False)
+PLAN = Plan(
+    passes=2,
+    refining_passes=1,
+    images_a_pass=16,
+    batch_size=8,
+    captions=4,
+    workers=0,
+    small_side=64,
+    small_share=0.5,
+    mixed_precision=False,
+)
 
 
 def row(**changes: object) -> PackRow:
@@ -76,11 +88,12 @@ def pack(folder: Path, **changes: object) -> Path:
     return folder
 
 
-def test_two_trainings_give_the_same_weights_also_if_one_was_broken_off(tmp_path: Path) -> None:
+@pytest.mark.parametrize("last_step", [3, 5])
+def test_two_trainings_give_the_same_weights_also_if_one_was_broken_off(tmp_path: Path, last_step: int) -> None:
     whole = trained(tmp_path / "whole")
 
     def break_off(step: int, _steps: int, _loss: float) -> None:
-        if step == 3:
+        if step == last_step:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -96,6 +109,26 @@ def test_training_keeps_the_word_vectors_and_changes_the_rest(tmp_path: Path) ->
     assert not torch.equal(after["text_projection"], before["text_projection"])
     draw_curve(tmp_path)
     assert "kind of image" in (tmp_path / PICTURE_FILE).read_text(encoding="utf-8")
+
+
+def test_the_learning_rate_rises_and_falls_twice() -> None:
+    plan = Plan(passes=10, refining_passes=10)
+    rates = [plan.learning_rate(at / 100) for at in range(2000)]
+    assert rates[0] == rates[1000] == 0
+    assert max(rates[:1000]) > max(rates[1000:]) > 100 * rates[999]
+
+
+def test_words_are_moved_towards_their_neighbours_while_refining_only() -> None:
+    model = build(words_of(WORDS))
+    tokens = torch.randint(2, 20_000, (64, 32))
+    neighbours, vectors = Neighbours(model), model.token_embedding.weight[tokens]
+    assert torch.equal(model.token_embedding(tokens), vectors)
+    neighbours.active = True
+    moved = (model.token_embedding(tokens) - vectors).norm(dim=-1) > 0
+    assert 0.1 < moved.float().mean() < 0.3
+    assert torch.nn.functional.cosine_similarity(model.token_embedding(tokens), vectors, dim=-1).min() > 0.5
+    model.eval()
+    assert torch.equal(model.token_embedding(tokens), vectors)
 
 
 def test_a_folder_with_another_plan_is_not_overwritten(tmp_path: Path) -> None:

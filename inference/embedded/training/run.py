@@ -17,6 +17,7 @@ from open_clip.factory import get_tokenizer
 from open_clip.model import CLIP
 from torch.utils.data import DataLoader, Dataset
 
+from inference.embedded.training.neighbours import Neighbours
 from inference.embedded.training.objective import Losses, ask, losses
 from inference.embedded.training.pack import PackRow
 from inference.embedded.training.tower import MEAN, STD, build, clamp_scale, save
@@ -26,12 +27,11 @@ from inference.embedded.training.vocabulary import CONTEXT_LENGTH, TOKENIZER_FIL
 STATE_FILE = "training-state.pt"
 CURVE_FILE = "training-curve.csv"
 
-_LEARNING_RATE, _WEIGHT_DECAY = 2e-3, 0.05
+_LEARNING_RATE, _REFINING_RATE, _WEIGHT_DECAY = 2e-3, 1.2e-3, 0.05
 _WARM_UP = 0.04
 _AVERAGE = 0.99
 _LARGEST_GRADIENT = 1.0
 _TINY_CLASS_SHARE = 0.45  # 0: classes as large as in the pack, 1: all alike
-_HALVED = frozenset({"texture", "document", "screenshot"})
 
 
 class TrainingError(Exception):
@@ -42,11 +42,13 @@ class TrainingError(Exception):
 class Plan:
     """How to train. Two runs with the same plan, data, machine and versions give the same weights.
 
-    The first `small_share` of the passes shows the images at `small_side` pixels, which takes less than half the time; the weights that
-    are averaged come from the passes after them.
+    The first `small_share` of `passes` shows the images at `small_side` pixels, which takes less than half the time; the weights that
+    are averaged come from the passes after them. `refining_passes` more follow, with the learning rate raised once again and words
+    exchanged for their neighbours in meaning.
     """
 
     passes: int = 18
+    refining_passes: int = 12
     images_a_pass: int = 18432
     batch_size: int = 192
     captions: int = 64
@@ -56,6 +58,18 @@ class Plan:
     workers: int = 1
     small_side: int = 80
     small_share: float = 0.61
+
+    @property
+    def all_passes(self) -> int:
+        return self.passes + self.refining_passes
+
+    def learning_rate(self, at: float) -> float:
+        """The rate at this many passes, `0 <= at <= all_passes`: a short rise, then half a cosine; twice."""
+        peak, done, length = (
+            (_LEARNING_RATE, at, self.passes) if at < self.passes else (_REFINING_RATE, at - self.passes, self.refining_passes)
+        )
+        share = done / length
+        return peak * min(1.0, share / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * max(0.0, share - _WARM_UP) / (1 - _WARM_UP)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +103,7 @@ def train(rows: Sequence[PackRow], words_from: Path, output: Path, plan: Plan, *
     model.visual.to(memory_format=torch.channels_last)
     run = _Run(model, plan, output)
     run.resume()
-    for number in range(run.done, plan.passes):
+    for number in range(run.done, plan.all_passes):
         run.one_pass(number, rows, on_step)
 
 
@@ -109,6 +123,7 @@ class _Run:
         if not (output / WEIGHTS_FILE).exists():
             save(self._average, output)
         self._tokenizer = get_tokenizer(f"local-dir:{output}", context_length=CONTEXT_LENGTH)
+        self._neighbours = Neighbours(model)
         self._history: list[Progress] = []
 
     @property
@@ -135,13 +150,16 @@ class _Run:
             self._average = _copy(self._model)
         totals = np.zeros(4)
         self._model.train()
+        self._neighbours.active = number >= plan.passes
         for step, batch in enumerate(_batches(rows, plan, number)):
             at = number * steps + step
-            self._set_learning_rate(at / (plan.passes * steps))
+            for group in self._optimiser.param_groups:
+                group["lr"] = plan.learning_rate(at / steps)
+            torch.manual_seed(plan.seed + at)
             parts = self._step(batch, side, np.random.default_rng([plan.seed, 1, at]))
             values = [float(part.detach()) for part in (parts.kind, parts.claims, parts.findings, parts.captions)]
             totals += values
-            on_step(at + 1, plan.passes * steps, float(parts.total.detach()))
+            on_step(at + 1, plan.all_passes * steps, float(parts.total.detach()))
         means = [float(total) for total in totals / steps]
         self._history.append(
             Progress(
@@ -183,12 +201,6 @@ class _Run:
         clamp_scale(self._model)
         self._follow()
         return parts
-
-    def _set_learning_rate(self, share: float) -> None:
-        rise = min(1.0, share / _WARM_UP)
-        fall = 0.5 * (1 + math.cos(math.pi * max(0.0, share - _WARM_UP) / (1 - _WARM_UP)))
-        for group in self._optimiser.param_groups:
-            group["lr"] = _LEARNING_RATE * rise * fall
 
     def _follow(self) -> None:
         with torch.no_grad():
@@ -272,7 +284,7 @@ def _shares(rows: Sequence[PackRow]) -> NDArray[np.float64]:
     for row in rows:
         in_kind = math.sqrt(of_source[row.kind, row.dataset]) / kept[row.kind] / of_source[row.kind, row.dataset]
         weight = of_kind[row.kind] ** (1 - _TINY_CLASS_SHARE) * in_kind
-        shares.append(weight / 2 if row.kind in _HALVED else weight)
+        shares.append(weight)
     return np.asarray(shares)
 
 

@@ -18,11 +18,13 @@ SIDE = 128
 
 _BARELY = 0.3  # below this strength a fault may be overlooked without being wrong
 _GROSS = 0.8
-_BLANKS, _FAULTY, _TWO_FAULTS = 0.015, 0.55, 0.15
+_BLANKS, _FAULTY, _TWO_FAULTS = 0.015, 0.65, 0.2
+_HARD: frozenset[Kind] = frozenset({"blurred", "motion-blurred", "burnt-in-text", "cropped", "upside-down"})  # shown twice as often
 _LATER_FAULTS: tuple[Kind, ...] = ("rotated-90", "upside-down", "rotated-270", "blurred", "noisy", "burnt-in-text", "cropped")
 _QUARTERS: frozenset[Kind] = frozenset({"rotated-90", "rotated-270"})
 _TURNS: frozenset[Kind] = _QUARTERS | {"upside-down"}
 _KEEPS_ITS_SIDES = frozenset({"document", "screenshot", "viewer-screen-capture"})
+_OF_ANY_COLOUR = frozenset({"screenshot", "texture", "photograph"})
 _RADIOGRAPHS = frozenset({"chest-radiograph", "hand-radiograph", "knee-radiograph", "shoulder-radiograph", "mammogram"})
 
 # What a finding of the pack says about the findings that are taught: (name, present or not). Others say nothing.
@@ -64,7 +66,8 @@ def make_view(row: PackRow, rng: np.random.Generator) -> View:
     known = possible_faults(row)
     faults: list[tuple[Kind, float]] = []
     if known and rng.random() < _FAULTY:
-        faults.append((known[rng.integers(len(known))], rng.uniform(0.1, 1)))
+        weights = np.array([2.0 if kind in _HARD else 1.0 for kind in known])
+        faults.append((known[rng.choice(len(known), p=weights / weights.sum())], rng.uniform(0.1, 1)))
         later = [kind for kind in _LATER_FAULTS if kind in known and kind != faults[0][0] and not {kind, faults[0][0]} <= _TURNS]
         if later and rng.random() < _TWO_FAULTS:
             faults.append((later[rng.integers(len(later))], rng.uniform(0.1, 1)))
@@ -181,6 +184,8 @@ def _varied(pixels: NDArray[np.float32], row: PackRow, rng: np.random.Generator)
         pixels = _tilted(pixels, rng.normal(0, 4))
     if row.modality == "CT" and rng.random() < 0.5:  # noqa: PLR2004
         pixels = _windowed(pixels, rng)
+    if row.kind in _OF_ANY_COLOUR:
+        pixels = _recoloured(pixels, rng)
     pixels = _toned(pixels, rng)
     if row.kind in _RADIOGRAPHS and rng.random() < 0.15:  # noqa: PLR2004
         pixels = _with_side_marker(pixels, rng)
@@ -208,6 +213,15 @@ def _windowed(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
     """Another window: much of the pack's CT has air in mid grey, most of the world's has it black."""
     low, high = rng.uniform(0, 0.45), rng.uniform(0.75, 1)
     return np.asarray(np.clip((pixels - np.float32(low)) / np.float32(high - low), 0, 1))
+
+
+def _recoloured(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Colours exchanged, light turned to dark, or no colour at all: what is left is what it shows."""
+    if pixels.ndim > 2 and rng.random() < 0.5:  # noqa: PLR2004
+        pixels = pixels[..., rng.permutation(3)]
+    if pixels.ndim > 2 and rng.random() < 0.25:  # noqa: PLR2004
+        pixels = pixels.mean(axis=-1)
+    return 1 - pixels if rng.random() < 0.25 else pixels  # noqa: PLR2004
 
 
 def _toned(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
