@@ -9,7 +9,7 @@ from config.architecture import BertSection
 from config.tokenizer import WordPiece
 from inference.adapters.checkpoint import Checkpoint
 from inference.adapters.hf_clip import ACTIVATIONS
-from inference.adapters.openai_clip import blocks, divided
+from inference.adapters.shapes import blocks, divided
 from inference.tokenizers import TokenizerError
 from inference.tokenizers.wordpiece import read_vocabulary
 

@@ -14,7 +14,7 @@ from config.architecture import Activation, HfClip
 from inference.adapters import ModelAdapter
 from inference.adapters.checkpoint import Checkpoint, load_strictly
 from inference.adapters.dual_encoder import DualEncoder
-from inference.adapters.openai_clip import blocks
+from inference.adapters.shapes import blocks
 
 ACTIVATIONS: Mapping[Activation, str] = {"gelu": "gelu", "quick-gelu": "quick_gelu", "tanh-gelu": "gelu_pytorch_tanh"}
 

@@ -13,7 +13,7 @@ from inference.adapters import ModelAdapter
 from inference.adapters.bert import Tensors, bert, check_tokenizer
 from inference.adapters.checkpoint import Checkpoint, load_strictly
 from inference.adapters.dual_encoder import DualEncoder
-from inference.adapters.openai_clip import blocks, divided
+from inference.adapters.shapes import blocks, divided
 
 _ANY_INITIAL_VALUE = 1.0  # any number gives the network LayerScale; the weights replace it
 

@@ -15,10 +15,7 @@ from config.architecture import OpenClip
 from inference.adapters import ModelAdapter
 from inference.adapters.checkpoint import Checkpoint, load_strictly
 from inference.adapters.dual_encoder import DualEncoder
-
-CONFIG_FILE = "open_clip_config.json"
-TEXT_CONFIG_FILE = "config.json"  # of a text tower from Hugging Face
-BUFFERS = (".position_ids", "attn_mask")  # constants that older writers stored and current modules compute
+from inference.adapters.open_clip_files import BUFFERS, CONFIG_FILE, TEXT_CONFIG_FILE
 
 
 def load(checkpoint: Checkpoint, device: str) -> ModelAdapter:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from inference.adapters.openai_clip import blocks
+from inference.adapters.shapes import blocks
 
 _FEATURES = 512 * Bottleneck.expansion
 

@@ -16,7 +16,7 @@ from inference.adapters import ModelAdapter
 from inference.adapters.checkpoint import Checkpoint, load_strictly
 from inference.adapters.dual_encoder import DualEncoder
 from inference.adapters.hf_clip import ACTIVATIONS
-from inference.adapters.openai_clip import blocks, divided
+from inference.adapters.shapes import blocks, divided
 from inference.tokenizers import TokenizerError
 from inference.tokenizers.sentencepiece import read_vocabulary
 

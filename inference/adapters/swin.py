@@ -12,7 +12,7 @@ from transformers import SwinConfig, SwinModel
 
 from config.architecture import SwinSection
 from inference.adapters.hf_clip import ACTIVATIONS
-from inference.adapters.openai_clip import blocks
+from inference.adapters.shapes import blocks
 from inference.adapters.swin_names import published_name
 
 Tensors = Mapping[str, torch.Tensor]

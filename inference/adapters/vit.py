@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from open_clip.transformer import QuickGELU, VisionTransformer
 
-from inference.adapters.openai_clip import image_tower
+from inference.adapters.shapes import image_tower
 
 
 def vision_transformer(tensors: Mapping[str, torch.Tensor], heads: int, *, quick_gelu: bool) -> VisionTransformer:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from inference.adapters.openai_clip import blocks
+from inference.adapters.shapes import blocks
 from inference.importing.families.hf_clip import activation
 from inference.importing.published import ImportRefusedError, Json, Published, PublishedCheckpoint, read_json
 from inference.tokenizers import TokenizerError

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import isqrt
 
-from inference.adapters.openai_clip import blocks
+from inference.adapters.shapes import blocks
 from inference.golden import Golden
 from inference.importing import bert
 from inference.importing.published import Conversion, Fact, ImportRefusedError, Json, Published, PublishedCheckpoint, facts

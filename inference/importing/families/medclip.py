@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import isqrt
 from typing import TYPE_CHECKING
 
-from inference.adapters.openai_clip import blocks
+from inference.adapters.shapes import blocks
 from inference.adapters.swin_names import published_name
 from inference.golden import Golden
 from inference.importing import bert

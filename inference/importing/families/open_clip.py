@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from inference.adapters.open_clip import BUFFERS, CONFIG_FILE, TEXT_CONFIG_FILE
+from inference.adapters.open_clip_files import BUFFERS, CONFIG_FILE, TEXT_CONFIG_FILE
 from inference.golden import Golden
 from inference.importing.published import Conversion, Fact, ImportRefusedError, Json, Published, PublishedCheckpoint, facts, read_json
 

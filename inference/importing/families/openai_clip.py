@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from inference.adapters.openai_clip import image_tower, text_tower
+from inference.adapters.shapes import image_tower, text_tower
 from inference.golden import Golden
 from inference.importing.published import Conversion, ImportRefusedError, Json, Published, PublishedCheckpoint, facts
 

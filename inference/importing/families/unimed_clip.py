@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from inference.adapters.openai_clip import image_tower
+from inference.adapters.shapes import image_tower
 from inference.golden import Golden
 from inference.importing import bert
 from inference.importing.published import Conversion, Fact, ImportRefusedError, Json, Published, PublishedCheckpoint, facts, read_json
