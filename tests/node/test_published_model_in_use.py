@@ -34,13 +34,13 @@ def test_the_route_searches_with_the_imported_model_and_gates_with_its_own(tmp_p
     settings, told = imported("whyxrayclip", "open-clip", tmp_path)
     assert "Then it looks for findings on: chest-radiograph" in told
     answer = run("analyse", CHEST, "--config", settings, "--json")
-    assert '"model": "whyxrayclip"' in answer
-    assert '"prompt_set": "whyxrayclip-chest-radiograph"' in answer
-    assert '"seen_by": {' in answer
-    assert '"model": "gatekeeper"' in answer
+    assert '"model":"whyxrayclip"' in answer
+    assert '"prompt_set":"whyxrayclip-chest-radiograph"' in answer
+    assert '"seen_by":{' in answer
+    assert '"model":"gatekeeper"' in answer
     without = run("analyse", CHEST, "--json")
     assert "whyxrayclip" not in without
-    assert '"prompt_set": "demonstration-chest-radiograph"' in without
+    assert '"prompt_set":"demonstration-chest-radiograph"' in without
 
 
 def test_a_model_whose_terms_ask_for_it_waits_for_the_acknowledgement(tmp_path: Path) -> None:

@@ -2,15 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from inference.adapters.shapes import image_tower
+from inference.adapters.shapes import ImageTower, image_tower
 from inference.golden import Golden
 from inference.importing import bert
 from inference.importing.published import Conversion, Fact, ImportRefusedError, Json, Published, PublishedCheckpoint, facts, read_json
-
-if TYPE_CHECKING:
-    from open_clip.model import CLIPVisionCfg
 
 GOLDEN_FAMILIES = ("E'-unimed",)
 
@@ -67,7 +63,7 @@ def golden_architecture(golden: Golden) -> Mapping[str, Json]:
     return {"quick_gelu": told["quick_gelu"], "image_heads": told["vision"]["heads"], "text": bert.golden_section(told["text"])}
 
 
-def _activation(checkpoint: PublishedCheckpoint, published: Published, image: "CLIPVisionCfg", dimensions: int) -> tuple[Fact, ...]:
+def _activation(checkpoint: PublishedCheckpoint, published: Published, image: ImageTower, dimensions: int) -> tuple[Fact, ...]:
     """From the model configuration (of open_clip's form) that fits the tensors, if any was given.
 
     Raises:
