@@ -8,7 +8,7 @@ PEERS := dcmtk orthanc dicom3tools libpixelmed-java default-jdk-headless
 export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
 
-.PHONY: help demo serve test lint bench card docs peers wheel clean
+.PHONY: help demo serve test test-slow lint bench card docs peers wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,6 +29,9 @@ serve: $(READY) ## run the node with deploy/node.yaml (or CONFIG=your.yaml)
 
 test: $(READY) peers ## run the tests, against real peers
 	$(BIN)/python -m pytest
+
+test-slow: $(READY) ## run the long tests that `make test` leaves out
+	$(BIN)/python -m pytest -m slow
 
 lint: $(READY) ## ruff, mypy --strict and the import rules
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
 from dicom_node.commands import app
@@ -19,7 +20,8 @@ FACTS = {
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["models", *map(str, arguments)])
+    with capture_logs():  # as `dicom-node` does, which shows warnings only
+        return CliRunner().invoke(app, ["models", *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")
