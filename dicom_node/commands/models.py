@@ -20,6 +20,8 @@ from dicom_node.commands.opening import FAILED, USAGE, ConfigOption, JsonOption,
 from inference.adapters import ModelLoadError, verify_weights
 
 app = typer.Typer(no_args_is_help=True, help="Installed models: list, show, verify, import.")
+
+_ROUTES_NAMED = 8
 app.command("import", epilog="Example: dicom-node models import plip/ --as plip --models-folder site")(import_model)
 
 
@@ -70,7 +72,7 @@ def _installed(catalogue: Catalogue, accepted: Sequence[str]) -> Table:
             manifest.gate.prompt_set if manifest.gate else "none",
             _faults(manifest),
             f"{_terms(manifest)}{'' if may_be_used(manifest, accepted) else '; not acknowledged, not used'}",
-            ", ".join(_routes(manifest, catalogue)) or "none",
+            _few(_routes(manifest, catalogue)),
         )
     return table
 
@@ -220,6 +222,11 @@ def _terms(model: ModelDescription) -> str:
 def _faults(manifest: ModelManifest) -> str:
     """The prompt set of image quality and how many of its faults are asked."""
     return f"{manifest.quality.prompt_set}: {len(manifest.quality.labels)} faults" if manifest.quality else "none"
+
+
+def _few(routes: Sequence[str]) -> str:
+    """The names of some routes, the number of many."""
+    return f"{len(routes)} of them" if len(routes) > _ROUTES_NAMED else ", ".join(routes) or "none"
 
 
 def _routes(manifest: ModelManifest, catalogue: Catalogue) -> list[str]:
