@@ -290,6 +290,7 @@ class FaultSection(Section):
     abstain: Literal["quality", "gate disagrees"] | None = Field(
         None, description="Reason for which no findings are looked for then; none: they are, and the report names the fault beside them."
     )
+    group: str = Field("", description="Faults of one group exclude each other: of those that are seen, the likeliest is reported.")
 
 
 class LabelSection(Section):

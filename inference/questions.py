@@ -185,7 +185,7 @@ def _may_be_searched(group: _Group, questions: Questions, scorer: Scorer, readin
     shown = _shown(group, questions, scorer)
     disagreement = _disagreement(shown, questions, header)
     kind = None if shown is None else shown.likeliest if disagreement else shown.likeliest_expected or shown.likeliest
-    faults = tuple(_faults(group, kind, questions, scorer))
+    faults = tuple(_without_the_less_likely(tuple(_faults(group, kind, questions, scorer))))
     reading.quality.extend(verdict for _, verdict in faults)
     if disagreement:
         reading.abstain(AbstentionReason.GATE_DISAGREES, disagreement, *group.images)
@@ -205,6 +205,24 @@ def _shown(group: _Group, questions: Questions, scorer: Scorer) -> GateReading |
     if prompts is None:
         return None
     return read_gate(_scores(group, prompts, questions.manifest, scorer), expect=questions.route.expect, prompt_set=prompts)
+
+
+def _without_the_less_likely(
+    faults: Sequence[tuple[LabelSection, QualityVerdict]],
+) -> Iterator[tuple[LabelSection, QualityVerdict]]:
+    """Of faults that exclude each other, such as turns, only the likeliest of those that are seen, and all that are not."""
+    likeliest: dict[str, float] = {}
+    for label, verdict in faults:
+        group = _group_if_seen(label, verdict)
+        likeliest[group] = max(likeliest.get(group, 0), verdict.measured)
+    for label, verdict in faults:
+        group = _group_if_seen(label, verdict)
+        if not group or verdict.measured == likeliest[group]:
+            yield label, verdict
+
+
+def _group_if_seen(label: LabelSection, verdict: QualityVerdict) -> str:
+    return label.fault.group if label.fault is not None and verdict.grade is not QualityGrade.DIAGNOSTIC else ""
 
 
 def _faults(group: _Group, kind: KindShare | None, questions: Questions, scorer: Scorer) -> Iterator[tuple[LabelSection, QualityVerdict]]:

@@ -1,7 +1,8 @@
 """What the embedded model's gate and quality prompts can be trusted with, on the val split: `python -m tests.bench.limits PACK`.
 
 The limit of a fault is the score that all but a stated share of the clean images stay below: fewer where the fault silences findings.
-The gate's minimum is the highest step of 0.05 that all but one per cent of the images reach for what they are, and at least a half.
+The gate's minimum is a half, more than all other kinds together, as long as no more than one per cent of the images stay below it: a
+higher one, fitted to these small images, refuses real series of other sources.
 A fault of which it then finds less than a third at medium strength is not asked; only kinds with at least 20 clean images are. Prints the
 `gate` and `quality` sections of the manifest.
 """
@@ -29,7 +30,7 @@ from inference.findings import ImageRef
 from inference.frames import Frame
 
 MODEL, GATE, PROMPTS, FOREIGN = "gatekeeper", "kind-of-image", "image-quality", "not-a-medical-image"
-_MINIMA = tuple(step / 20 for step in range(19, 9, -1))
+MINIMUM = 0.5
 _ALLOWED, _ALLOWED_IF_SILENCING, _REFUSED = 0.005, 0.0025, 0.01
 _FEWEST = 20
 _DEGRADED = 400
@@ -84,17 +85,18 @@ def _gate(rows: Sequence[PackRow], shares: NDArray[np.float64], scorer: _Scorer)
     counted = [name for name in names if name in MEDICAL_KINDS and counts[name] >= _FEWEST]
     own = {name: shares[kinds == name, names.index(name)] for name in counted}
     every = np.concatenate(list(own.values()))
-    minimum = next((limit for limit in _MINIMA if (every < limit).mean() <= _REFUSED), _MINIMA[-1])
-    listed = ", ".join(f"{name} {(own[name] >= minimum).sum()} of {counts[name]}" for name in counted)
+    if (every < MINIMUM).mean() > _REFUSED:
+        sys.stderr.write(f"gate: more than {_REFUSED:.0%} of the images do not reach {MINIMUM}\n")
+    listed = ", ".join(f"{name} {(own[name] >= MINIMUM).sum()} of {counts[name]}" for name in counted)
     medical = [number for number, name in enumerate(names) if name in MEDICAL_KINDS]
     foreign = np.array([kind_is_foreign(kind) for kind in kinds])
-    taken = int((shares[foreign][:, medical].max(axis=1) >= minimum).sum())
+    taken = int((shares[foreign][:, medical].max(axis=1) >= MINIMUM).sum())
     source = (
-        f"Highest step of 0.05 (and at least a half: more than all other kinds together) that all but {_REFUSED:.0%} of the images of kinds"
-        f" with at least {_FEWEST} reach. On the training pack's val split {(every < minimum).sum()} of {len(every)} do not; it accepts"
-        f" as what they are: {listed}; and as some medical kind {taken} of {foreign.sum()} documents, screenshots, photographs, textures."
+        f"Half: more than all other kinds together. On the training pack's val split {(every < MINIMUM).sum()} of {len(every)} images of"
+        f" kinds with at least {_FEWEST} do not reach it; it accepts as what they are: {listed}; and as some medical kind {taken} of"
+        f" {foreign.sum()} documents, screenshots, photographs and textures."
     )
-    return {"prompt_set": GATE, "minimum_probability": minimum, "threshold_source": source}
+    return {"prompt_set": GATE, "minimum_probability": MINIMUM, "threshold_source": source}
 
 
 def _limit(

@@ -75,7 +75,7 @@ def test_faults_made_on_purpose_are_measured(evaluated):
 def test_the_page_holds_everything_and_asks_for_nothing_from_outside(evaluated):
     _, _, answer, page = evaluated
     assert "not a clinical validation" in page
-    for fact in (MODEL, answer["weights_digest"], answer["data_digest"], gate_of(answer)["digest"], "chest-radiograph-3.png"):
+    for fact in (MODEL, answer["weights_digest"], answer["data_digest"], gate_of(answer)["digest"], "chest-radiograph-"):
         assert fact in page
     assert page.count("<polyline") > 4
     assert page.count("data:image/png;base64,") > 12
