@@ -9,8 +9,10 @@ from pathlib import Path
 
 import yaml
 
+from config.calibrations import Calibration
+from config.manifests import ModelManifest, PublishedModel
+from config.prompt_sets import PromptSet
 from config.routes import RouteRule
-from config.schema import Calibration, ModelManifest, PromptSet, PublishedModel
 
 _PACKAGE = "package:"
 

@@ -4,12 +4,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from config.calibrations import Calibration
 from config.catalogue import prompt_set_digest, published_model, published_models, weights_folder
 from config.heads import cannot_answer, heads_of
+from config.manifests import ModelManifest, QualitySection
 from config.mistakes import Mistake, mistake_at, suggestion
 from config.preferences import may_be_used, switched_on
+from config.prompt_sets import PromptSet
 from config.routes import RouteRule
-from config.schema import Calibration, ModelManifest, PromptSet, QualitySection, Settings
+from config.schema import Settings
 from config.source import Location, SourceDocument
 
 _GATE_RECIPE, _FAULT_RECIPE = "multi-class-softmax", "pair-softmax"

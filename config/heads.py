@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from config.architecture import Architecture
-from config.schema import ModelDescription, PromptSet
+from config.manifests import ModelDescription
+from config.prompt_sets import PromptSet
 
 ANY_IMAGE = ("image",)
 

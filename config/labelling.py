@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from config.mistakes import ConfigurationError, Mistake, mistake_at, mistakes_of, suggestion
-from config.schema import PromptSet, Section, Slug
+from config.prompt_sets import PromptSet
+from config.section import Section, Slug
 from config.source import Location, SourceDocument, SourceError, read_source
 
 ANYTHING = "*"

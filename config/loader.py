@@ -8,12 +8,17 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from config.calibrations import Calibration
 from config.catalogue import Catalogue, prompt_set_digest
 from config.consistency import Inventory, Sourced, inconsistencies
+from config.destinations import FolderDestination
+from config.manifests import ModelManifest
 from config.mistakes import ConfigurationError, Mistake, mistake_at, mistakes_of
 from config.preferences import switched_on
+from config.prompt_sets import PromptSet
 from config.routes import RouteRule, Routes
-from config.schema import Calibration, FolderDestination, ModelManifest, PromptSet, Section, Settings
+from config.schema import Settings
+from config.section import Section
 from config.source import Location, SourceDocument, SourceError, read_source
 
 __all__ = ["Catalogue", "ConfigurationError", "Mistake", "check_ready_to_serve", "load", "prompt_set_digest"]

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from config.manifests import LicenceSection, ModelManifest, PublishedModel
 from config.routes import RouteRule
-from config.schema import LicenceSection, ModelManifest, PublishedModel
 
 State = Literal["in use", "another is preferred", "licence not acknowledged", "not installed"]
 

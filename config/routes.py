@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from config.attributes import attribute_tags, is_sequence
-from config.schema import AeTitle, Section, Slug
+from config.section import AeTitle, Section, Slug
 
 
 def _known(path: str) -> str:

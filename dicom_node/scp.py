@@ -18,7 +18,7 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
-from config.schema import ReceiveSection
+from config.receiving import ReceiveSection
 from dicom_node.capabilities import supported_contexts
 from dicom_node.entity import own_entity
 from dicom_node.header_peek import is_valid_uid

@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from config.catalogue import Catalogue, prompt_set_digest
+from config.prompt_sets import PromptSet
 from config.routes import RouteRule
-from config.schema import PromptSet
 from inference.adapters import ModelOutputError
 from inference.findings import Abstention, AbstentionReason, Analysis, Exclusion, Finding, ImageRef, Outcome, Provenance
 from inference.questions import Questions, Scorer, ask

@@ -3,8 +3,10 @@
 import math
 from collections.abc import Sequence
 
+from config.calibrations import Calibration, LabelCalibration
 from config.catalogue import prompt_set_digest
-from config.schema import Calibration, FaultLimitSection, GateSection, LabelCalibration, LabelSection, PromptSet
+from config.manifests import FaultLimitSection, GateSection
+from config.prompt_sets import LabelSection, PromptSet
 from inference.findings import PROMPT, Finding, FlagLevel, Presence, QualityGrade, QualityVerdict, Score
 
 NOT_CALIBRATED = "not calibrated for this site: the score is no probability and nothing is decided from it"

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from config.catalogue import Catalogue
 from config.heads import ANY_IMAGE
-from config.schema import ModelManifest, WorkSection
+from config.manifests import ModelManifest
+from config.schema import WorkSection
 from inference.adapters import DeviceMemoryError, Head, ModelAdapter, ModelLoadError, load_adapter
 from inference.ahead import batches
 from inference.compiled import compiled, inductor

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from config.schema import LabelSection, PromptSet
+from config.prompt_sets import LabelSection, PromptSet
 from inference.findings import Score
 
 

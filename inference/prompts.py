@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from config.catalogue import prompt_set_digest
-from config.schema import ModelManifest, PromptSet
+from config.manifests import ModelManifest
+from config.prompt_sets import PromptSet
 from config.tokenizer import LongestOfGroup, Tokenizer
 
 EncodeTexts = Callable[[Sequence[str]], NDArray[np.float32]]

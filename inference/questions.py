@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from config.calibrations import Calibration
 from config.heads import ANY_IMAGE, heads_of, views_of
+from config.manifests import FaultLimitSection, ModelManifest
+from config.prompt_sets import LabelSection, PromptSet
 from config.routes import RouteRule
-from config.schema import Calibration, FaultLimitSection, LabelSection, ModelManifest, PromptSet
 from inference.attributes import text
 from inference.decision import decide, gate_agrees, judge_fault
 from inference.eyes import eye_of, together, why_not_together, why_unknown

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from config.schema import ModelManifest
+from config.manifests import ModelManifest
 from inference.findings import Abstention, AbstentionReason, ImageKind, ImageRef, QualityGrade, QualityVerdict
 from inference.frames import Frame, UndecodableError, read_frames
 from inference.quality import check_frame

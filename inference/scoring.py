@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from config.schema import LabelSection, PromptSet
+from config.prompt_sets import LabelSection, PromptSet
 from inference.adapters import Head, ModelLoadError
 from inference.findings import ImageRef, Score
 from inference.prompts import LabelTexts, PromptEmbeddings

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config import Catalogue, load
-from config.schema import ModelManifest
+from config.manifests import ModelManifest
 from dicom_node.demo.studies import DEMO_STUDIES
 from inference.frames import read_frames
 

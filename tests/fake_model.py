@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from config import Catalogue, load
-from config.schema import ModelManifest
+from config.manifests import ModelManifest
 from inference.adapters import Head, ModelAdapter
 from inference.frames import Frame
 from inference.tokenizers import Tokens

@@ -5,7 +5,8 @@ import csv
 import numpy as np
 from PIL import Image
 
-from config.schema import Code, LabelSection, PromptSet
+from config.code import Code
+from config.prompt_sets import LabelSection, PromptSet
 from dicom_node.evaluation.manifest import LabelledImage
 from tests.phantoms import chest_radiograph, head_ct, write_instance
 

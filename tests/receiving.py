@@ -20,7 +20,7 @@ from pynetdicom import AE, evt
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 
-from config.schema import ReceiveSection
+from config.receiving import ReceiveSection
 from dicom_node.object_store import ObjectStore
 from dicom_node.scp import StorageScp
 from tests.fakes import FakeInstanceRecorder

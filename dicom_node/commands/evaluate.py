@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from config import Catalogue, ConfigurationError
+from config.manifests import ModelManifest
 from config.preferences import acknowledgement, may_be_used
-from config.schema import ModelManifest, PromptSet, Settings
+from config.prompt_sets import PromptSet
+from config.schema import Settings
 from dicom_node.commands.opening import FAILED, USAGE, ConfigOption, JsonOption, settings_and_catalogue, stop_with
 from dicom_node.delivery import utc_now
 from dicom_node.evaluation.answers import Answers, ask, scores_of

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from config import Catalogue
 from config.catalogue import published_model, published_models
+from config.manifests import ModelDescription, ModelManifest, PublishedModel
 from config.preferences import may_be_used
-from config.schema import ModelDescription, ModelManifest, PublishedModel
 from dicom_node.commands.model_import import import_model, verify_golden
 from dicom_node.commands.opening import FAILED, USAGE, ConfigOption, JsonOption, settings_and_catalogue, stop_with
 from inference.adapters import ModelLoadError, verify_weights

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from config.schema import Destination
+from config.destinations import Destination
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

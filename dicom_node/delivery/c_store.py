@@ -15,7 +15,7 @@ from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
-from config.schema import CStoreDestination
+from config.destinations import CStoreDestination
 from dicom_node.delivery import Receipt
 from dicom_node.entity import own_entity
 from dicom_node.failures import (

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from config.schema import FolderDestination
+from config.destinations import FolderDestination
 from dicom_node.delivery import Receipt
 from dicom_node.failures import DestinationUnreachableError, ResultConflictError, ResultMissingError, ResultUnsuitableError
 

@@ -17,7 +17,8 @@ from typing import Protocol
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from config.schema import DeliverSection, Destination, Settings
+from config.destinations import DeliverSection, Destination
+from config.schema import Settings
 from dicom_node.backoff import Backoff
 from dicom_node.delivery import ClaimedDelivery, DeliveryChannel, Receipt, open_channel, utc_now
 from dicom_node.failures import AttemptsExhaustedError, DeliveryError, ResultMissingError, ResultUnsuitableError, Verdict, describe, judge

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from config.schema import ModelManifest
+from config.manifests import ModelManifest
 from dicom_node.evaluation.baseline import SIDE, grey_pixels
 from dicom_node.evaluation.manifest import LabelledData
 from dicom_node.evaluation.metrics import Codes, Floats, group_codes

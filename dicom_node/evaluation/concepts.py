@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.catalogue import prompt_set_digest
-from config.schema import FaultLimitSection, PromptSet, QualitySection
+from config.manifests import FaultLimitSection, QualitySection
+from config.prompt_sets import PromptSet
 from dicom_node.evaluation.baseline import FOLDS, fold_of_each, out_of_fold_scores
 from dicom_node.evaluation.manifest import TRUE, UNKNOWN, Truth
 from dicom_node.evaluation.metrics import (

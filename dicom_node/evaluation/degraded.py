@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from config.schema import FaultLimitSection, ModelManifest, PromptSet
+from config.manifests import FaultLimitSection, ModelManifest
+from config.prompt_sets import PromptSet
 from dicom_node.evaluation.answers import Answers, scores_of
 from dicom_node.evaluation.manifest import TRUE, LabelledImage
 from dicom_node.evaluation.metrics import Bootstrap, Estimate, Flags, Floats, auroc, discrimination, group_codes, spearman, weighted_recalls

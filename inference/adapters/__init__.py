@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from config.schema import ModelManifest
+from config.manifests import ModelManifest
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ os.environ["TRANSFORMERS_OFFLINE"] = "1"
 import torch
 from safetensors import SafetensorError, safe_open
 
-from config.schema import ModelManifest
+from config.manifests import ModelManifest
 from inference.adapters import ModelLoadError
 
 _SHOWN = 3

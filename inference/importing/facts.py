@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ValidationError
 
 from config.architecture import Architecture
+from config.manifests import ModelManifest
 from config.preprocessing import Preprocessing
-from config.schema import ModelManifest
 from config.tokenizer import Tokenizer
 from inference.importing.published import Fact, ImportRefusedError, Json
 

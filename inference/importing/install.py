@@ -16,7 +16,7 @@ import yaml
 
 import inference
 from config.catalogue import companion
-from config.schema import ModelDescription, ModelManifest, PublishedModel
+from config.manifests import ModelDescription, ModelManifest, PublishedModel
 from inference.adapters import ModelAdapter, load_adapter
 from inference.golden import Golden, GoldenReport, check, read_golden, require_match
 from inference.importing.published import ImportRefusedError

@@ -32,7 +32,7 @@ from rich.table import Table
 from safetensors.torch import save_file
 
 from config import Catalogue, load
-from config.schema import ModelManifest
+from config.manifests import ModelManifest
 from inference.engine import Engine
 from inference.findings import ImageRef
 from inference.frames import Frame

@@ -18,7 +18,8 @@ from statistics import median
 import numpy as np
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
-from config.schema import ReceiveSection, TelemetrySection
+from config.receiving import ReceiveSection
+from config.schema import TelemetrySection
 from dicom_node.ledger import Ledger
 from dicom_node.object_store import ObjectStore
 from dicom_node.scp import StorageScp

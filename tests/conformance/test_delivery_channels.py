@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 from pydicom.uid import Comprehensive3DSRStorage
 
-from config.schema import CStoreDestination, Destination, FolderDestination
+from config.destinations import CStoreDestination, Destination, FolderDestination
 from dicom_node.delivery import CHANNELS, DeliveryChannel, open_channel
 from dicom_node.demo.archive import Archive
 from dicom_node.failures import DeliveryError, ResultMissingError, Verdict, judge

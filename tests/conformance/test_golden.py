@@ -14,7 +14,7 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
-from config.schema import ModelManifest
+from config.manifests import ModelManifest
 from inference.adapters import ModelLoadError, load_adapter
 from inference.golden import GoldenReport, check, prove, read_golden
 from inference.golden.folder import fixtures_in

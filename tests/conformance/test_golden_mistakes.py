@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from config.schema import ModelManifest
+from config.manifests import ModelManifest
 from inference.adapters import Head, ModelAdapter, keep, load_adapter, ret_clip, unimed_clip
 from inference.adapters.checkpoint import Checkpoint
 from inference.adapters.dual_encoder import DualEncoder

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import SiglipModel
 
-from config.schema import ModelManifest
+from config.manifests import ModelManifest
 from inference.adapters import Head, ModelAdapter, flair, load_adapter, medclip, siglip
 from inference.adapters.checkpoint import Checkpoint
 from inference.adapters.dual_encoder import unit

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from config import load
-from config.schema import ModelManifest
+from config.manifests import ModelManifest
 from inference.adapters import ADAPTERS, ModelAdapter
 from inference.golden import read_golden
 from inference.importing import IMPORTERS, FamilyImporter, importer_of

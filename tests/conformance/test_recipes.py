@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from config.heads import ANY_IMAGE
-from config.schema import PromptSet
+from config.prompt_sets import PromptSet
 from inference.adapters import Head
 from inference.findings import ImageRef
 from inference.golden import read_golden

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 import dicom_node
 from config.catalogue import published_model
-from config.schema import PublishedModel
+from config.manifests import PublishedModel
 from dicom_node.commands import app
 from tests.golden_fixtures import write_fixture
 

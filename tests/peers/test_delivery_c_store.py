@@ -6,7 +6,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import Comprehensive3DSRStorage, CTImageStorage, ImplicitVRLittleEndian
 
-from config.schema import CStoreDestination
+from config.destinations import CStoreDestination
 from dicom_node import failures
 from dicom_node.delivery import DeliveryChannel, open_channel
 from dicom_node.demo.archive import Archive

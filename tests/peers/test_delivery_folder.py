@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydicom.uid import Comprehensive3DSRStorage
 
-from config.schema import FolderDestination
+from config.destinations import FolderDestination
 from dicom_node import failures
 from dicom_node.delivery import DeliveryChannel, open_channel
 from tests.peers.reports import structured_report

@@ -13,7 +13,8 @@ import pytest
 import structlog
 from pydicom.uid import Comprehensive3DSRStorage
 
-from config.schema import CStoreDestination, DeliverSection, Destination, FolderDestination, NodeSection, Settings
+from config.destinations import CStoreDestination, DeliverSection, Destination, FolderDestination
+from config.schema import NodeSection, Settings
 from dicom_node.delivery import ClaimedDelivery, DeliveryChannel, Receipt, open_channel
 from dicom_node.delivery.lane import IDLE_S, DeliveryOutcome, Lane, LaneTools, run_deliver
 from dicom_node.demo.archive import Archive

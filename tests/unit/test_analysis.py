@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from config import Catalogue, Code, load
+from config.calibrations import Calibration, LabelCalibration
 from config.catalogue import prompt_set_digest
+from config.prompt_sets import PromptSet
 from config.routes import RouteRule
-from config.schema import Calibration, LabelCalibration, PromptSet
 from inference.analysis import analyse, decode_analysis, encode_analysis, unanswered
 from inference.engine import Engine
 from inference.findings import (

@@ -7,8 +7,8 @@ import pytest
 from pydicom.sr.codedict import codes
 
 from config import load
+from config.prompt_sets import PromptSet
 from config.routes import RouteRule
-from config.schema import PromptSet
 from inference.degradations import KINDS
 from reporting.codes import OWN_SCHEME
 from tests.embedded import MODEL

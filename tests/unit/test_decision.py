@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import Code
+from config.calibrations import Calibration, LabelCalibration
 from config.catalogue import prompt_set_digest
-from config.schema import Calibration, FaultLimitSection, GateSection, LabelCalibration, LabelSection, PromptSet
+from config.manifests import FaultLimitSection, GateSection
+from config.prompt_sets import LabelSection, PromptSet
 from inference.decision import calibrated_probability, decide, gate_agrees, judge_fault
 from inference.findings import FlagLevel, ImageRef, Presence, QualityGrade, Score
 

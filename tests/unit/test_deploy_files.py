@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from config import load
+from config.destinations import CStoreDestination
 from config.loader import check_ready_to_serve
-from config.schema import CStoreDestination
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SETTINGS = sorted(DEPLOY.rglob("node.yaml"))

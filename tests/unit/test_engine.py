@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from config import Catalogue, load
-from config.schema import ModelManifest
+from config.manifests import ModelManifest
 from inference.adapters import ModelLoadError, ModelOutputError
 from inference.engine import Engine, EngineOptions
 from inference.frames import Frame

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from config.schema import QualitySection
+from config.manifests import QualitySection
 from dicom_node.evaluation.concepts import Judged, judge
 from dicom_node.evaluation.manifest import Truth
 from dicom_node.evaluation.wording import against_baseline

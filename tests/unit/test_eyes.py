@@ -12,8 +12,8 @@ from pydicom import Dataset
 from config import Catalogue, load
 from config.catalogue import published_model
 from config.heads import cannot_answer, heads_of, views_of
+from config.prompt_sets import PromptSet
 from config.routes import RouteRule
-from config.schema import PromptSet
 from inference.adapters import ModelLoadError
 from inference.analysis import analyse, decode_analysis, encode_analysis
 from inference.engine import Engine

@@ -3,7 +3,7 @@
 import pytest
 
 from config import load
-from config.schema import PromptSet
+from config.prompt_sets import PromptSet
 from inference.findings import ImageRef, Score
 from inference.gate import read_gate
 from tests.embedded import FINDINGS

@@ -11,7 +11,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from config.schema import PublishedModel
+from config.manifests import PublishedModel
 from inference.adapters import ModelLoadError, load_adapter
 from inference.golden import GoldenError
 from inference.importing import IMPORTERS, ImportRefusedError

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from config.catalogue import prompt_set_digest
-from config.schema import ModelManifest, PromptSet
+from config.manifests import ModelManifest
+from config.prompt_sets import PromptSet
 from inference.prompts import (
     DegeneratePromptsError,
     LabelTexts,

@@ -9,9 +9,10 @@ from typer.testing import CliRunner
 from config import load
 from config.catalogue import companion, prompt_set_digest, published_model, published_models
 from config.heads import heads_of
+from config.manifests import ModelManifest, PublishedModel
 from config.preferences import may_be_used, preference_states, switched_on
+from config.prompt_sets import PromptSet
 from config.routes import Preference, RouteRule
-from config.schema import ModelManifest, PromptSet, PublishedModel
 from dicom_node.commands import app
 from inference.adapters import ADAPTERS
 from inference.importing import IMPORTERS

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from config import Catalogue, load
 from config.heads import ANY_IMAGE
+from config.manifests import ModelManifest
 from config.routes import RouteRule
-from config.schema import ModelManifest
 from inference.analysis import analyse, decode_analysis, encode_analysis
 from inference.findings import AbstentionReason, Analysis, ImageRef, Score
 from inference.selection import SelectedInstance
