@@ -27,7 +27,7 @@ class Calibration(Section):
     id: Slug
     site: Slug
     model: Slug
-    weights_sha256: Sha256
+    model_digest: Sha256 = Field(description="Digest of the model as it computes, which `dicom-node models show NAME` prints.")
     prompt_set: Slug
     prompt_set_digest: Sha256
     labels: dict[Slug, LabelCalibration]

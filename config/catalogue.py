@@ -6,6 +6,7 @@ import importlib.resources
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -65,10 +66,10 @@ class Catalogue:
         return weights_folder(manifest.weights.folder)
 
     def calibration_for(self, manifest: ModelManifest, prompt_set: PromptSet, site: str) -> Calibration | None:
-        """Return the calibration of exactly these weights and these prompts at this site; None puts the model in shadow."""
-        wanted = (site, manifest.name, manifest.weights.sha256, prompt_set.name, prompt_set_digest(prompt_set))
+        """Return the calibration of exactly this model and these prompts at this site; None puts the model in shadow."""
+        wanted = (site, manifest.name, model_digest(manifest), prompt_set.name, prompt_set_digest(prompt_set))
         for found in self.calibrations:
-            if (found.site, found.model, found.weights_sha256, found.prompt_set, found.prompt_set_digest) == wanted:
+            if (found.site, found.model, found.model_digest, found.prompt_set, found.prompt_set_digest) == wanted:
                 return found
         return None
 
@@ -93,7 +94,21 @@ def companion(place: str) -> Path:
 
 def prompt_set_digest(prompt_set: PromptSet) -> str:
     """Return the SHA-256 (hexadecimal) of the prompt set as canonical JSON: keys sorted, no spaces, UTF-8."""
-    canonical = json.dumps(prompt_set.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _digest(prompt_set.model_dump(mode="json"))
+
+
+def model_digest(model: ModelManifest) -> str:
+    """Return the SHA-256 (hexadecimal) of all that its scores depend on beside the words: weights, architecture, tokenizer, preprocessing.
+
+    Where the files lie, its licence and its limits do not count.
+    """
+    computes = model.model_dump(mode="json", include={"architecture", "tokenizer", "preprocessing", "looks", "colour"})
+    weights = model.weights.model_dump(mode="json", include={"sha256", "checkpoints", "files"})
+    return _digest({**computes, "weights": weights})
+
+
+def _digest(value: dict[str, Any]) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

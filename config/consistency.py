@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from config.calibrations import Calibration
-from config.catalogue import prompt_set_digest, published_model, published_models, weights_folder
+from config.catalogue import model_digest, prompt_set_digest, published_model, published_models, weights_folder
 from config.heads import cannot_answer, heads_of
 from config.manifests import ModelManifest, QualitySection
 from config.mistakes import Mistake, mistake_at, suggestion
@@ -254,8 +254,12 @@ def _calibrated_model(found: Sourced[Calibration], inventory: Inventory) -> Iter
     if message := _unknown(value.model, "model", inventory.model_names(), inventory):
         yield found.mistake(("model",), message)
     manifest = inventory.manifest(value.model)
-    if manifest is not None and manifest.weights.sha256 != value.weights_sha256:
-        yield found.mistake(("weights_sha256",), f"made for other weights of {value.model}; recalibrate, or restore those weights")
+    if manifest is not None and (now := model_digest(manifest)) != value.model_digest:
+        yield found.mistake(
+            ("model_digest",),
+            f"made for other weights, architecture, tokenizer, preprocessing or looks of {value.model}, whose digest is now {now};"
+            " recalibrate, or restore the model",
+        )
 
 
 def _calibrated_prompts(found: Sourced[Calibration], inventory: Inventory) -> Iterator[Mistake]:

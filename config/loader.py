@@ -9,9 +9,9 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from config.calibrations import Calibration
-from config.catalogue import Catalogue, prompt_set_digest
+from config.catalogue import Catalogue
 from config.consistency import Inventory, Sourced, inconsistencies
-from config.destinations import FolderDestination
+from config.destinations import located
 from config.manifests import ModelManifest
 from config.mistakes import ConfigurationError, Mistake, mistake_at, mistakes_of
 from config.preferences import switched_on
@@ -21,7 +21,7 @@ from config.schema import Settings
 from config.section import Section
 from config.source import Location, SourceDocument, SourceError, read_source
 
-__all__ = ["Catalogue", "ConfigurationError", "Mistake", "check_ready_to_serve", "load", "prompt_set_digest"]
+__all__ = ["ConfigurationError", "Mistake", "check_ready_to_serve", "load"]
 
 _S = TypeVar("_S", bound=Section)
 
@@ -98,7 +98,7 @@ def check_ready_to_serve(settings: Settings, path: Path | None = None) -> None:
     receive = settings.receive
     if receive.any_calling_ae_title:
         return
-    allowed = set(receive.calling_ae_titles)
+    allowed = set(receive.known_ae_titles)
     mistakes = [
         mistake_at(
             document,
@@ -138,14 +138,22 @@ def _settings(document: SourceDocument, reader: _Reader) -> tuple[Settings, set[
 
 
 def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
-    destinations = tuple(
-        destination.model_copy(update={"folder": base / destination.folder}) if isinstance(destination, FolderDestination) else destination
-        for destination in settings.destinations
-    )
+    destinations = tuple(located(destination, base) for destination in settings.destinations)
+    tls = settings.deliver.commitment_tls
+    deliver = settings.deliver.model_copy(update={"commitment_tls": tls.beside(base) if tls else None})
     models = settings.models.model_copy(update={"folders": tuple(base / folder for folder in settings.models.folders)})
     node = settings.node.model_copy(update={"data_folder": base / settings.node.data_folder})
     routes_file = base / settings.routes_file if settings.routes_file else None
-    return settings.model_copy(update={"node": node, "models": models, "destinations": destinations, "routes_file": routes_file})
+    receive = settings.receive.model_copy(update={"tls": settings.receive.tls.beside(base) if settings.receive.tls else None})
+    changed = {
+        "node": node,
+        "receive": receive,
+        "models": models,
+        "deliver": deliver,
+        "destinations": destinations,
+        "routes_file": routes_file,
+    }
+    return settings.model_copy(update=changed)
 
 
 def _existing_folders(settings: Settings, document: SourceDocument, reader: _Reader) -> tuple[Path, ...]:

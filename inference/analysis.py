@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from config.catalogue import Catalogue, prompt_set_digest
+from config.catalogue import Catalogue, model_digest, prompt_set_digest
 from config.prompt_sets import PromptSet
 from config.routes import RouteRule
 from inference.adapters import ModelOutputError
@@ -215,7 +215,16 @@ def _parameters(questions: Questions, engine: Scorer, chosen: Sequence[ChosenFra
     faults = (f"quality-prompt-set={quality.name}", f"quality-prompt-set-sha256={prompt_set_digest(quality)}") if quality else ()
     frames = sum(len(choice.frame_numbers) for choice in chosen)
     looks = (f"looks={questions.finder.looks.in_words}",) if questions.finder.looks else ()
-    return (f"frames={frames}", f"device={engine.device}", *recipe, *looks, _gate_parameter(questions), *faults)
+    return (
+        f"frames={frames}",
+        f"device={engine.device}",
+        f"precision={engine.precision}",
+        f"model-sha256={model_digest(questions.finder)}",
+        *recipe,
+        *looks,
+        _gate_parameter(questions),
+        *faults,
+    )
 
 
 def _recipe(prompt_set: PromptSet) -> tuple[str, ...]:

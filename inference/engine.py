@@ -28,7 +28,7 @@ from inference.golden import prove, prove_as_served
 from inference.loaded_models import LoadedModels, memory_of
 from inference.precision import Precision, forbid_tf32, precision_on
 from inference.prompts import PromptEmbeddings, cache_name, embed_prompts, group_of, read_cached, write_cached
-from inference.scoring import score_images
+from inference.scoring import heads_asked, score_images
 
 _log = structlog.get_logger(__name__)
 
@@ -84,13 +84,13 @@ class Engine:
         self._options = options
         self._load_adapter = load
         self.device = _device(device)
-        self._precision: Precision = precision_on(self.device, options.precision)
-        if self.device != "cpu" and self._precision == "float32":
+        self.precision: Precision = precision_on(self.device, options.precision)
+        if self.device != "cpu" and self.precision == "float32":
             forbid_tf32()
         self._models = LoadedModels(self._load, self._memory_of, budget=options.model_memory)
         self._prompts: dict[tuple[str, str, str | None], PromptEmbeddings] = {}
         self._prompts_made = threading.Lock()
-        self._forward = Forward(self.device, self._precision)
+        self._forward = Forward(self.device, self.precision)
         self._device_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
         self._ahead = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
         self._preprocessing = ThreadPoolExecutor(max_workers=self._ahead, thread_name_prefix="preprocessing")
@@ -184,8 +184,10 @@ class Engine:
         for manifest in self._catalogue.manifests:
             if manifest.name in used:
                 self.adapter(manifest.name)
-                for prompt_set in self._catalogue.prompt_sets_asked(manifest):
-                    self.prompt_embeddings(manifest.name, prompt_set)
+                for name in self._catalogue.prompt_sets_asked(manifest):
+                    asked = self._catalogue.prompt_set(name)
+                    for head in heads_asked(self.adapter(manifest.name).heads, asked):
+                        self.prompt_embeddings(manifest.name, name, head)
 
     def adapter(self, model: str) -> ModelAdapter:
         """Return the loaded model, which reproduced its reference outputs on this device if its manifest names some.
@@ -204,19 +206,19 @@ class Engine:
         adapter = self._load_adapter(manifest, folder, self.device)
         golden = folder / manifest.golden if manifest.golden else None
         if golden is not None:
-            prove(adapter, golden, self.device, precision=self._precision)
+            prove(adapter, golden, self.device, precision=self.precision)
         if not self._options.compile_models:
             return adapter
 
         def as_before(fast: ModelAdapter) -> None:
             if golden is not None:
-                prove_as_served(fast, golden, self.device, precision=self._precision)
+                prove_as_served(fast, golden, self.device, precision=self.precision)
 
         return compiled(
             adapter,
             batch_size=self._batch_size,
             device=self.device,
-            precision=self._precision,
+            precision=self.precision,
             compiler=inductor(self._cache_folder and self._cache_folder / "compiled"),
             prove=as_before,
         )

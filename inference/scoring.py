@@ -60,6 +60,12 @@ def score_images(
     )
 
 
+def heads_asked(heads: Sequence[Head], prompt_set: PromptSet) -> tuple[str, ...]:
+    """Return the names of the heads that answer some label of the prompt set, in the order of the heads."""
+    wanted = {prompt_set.head_of(label) for label in prompt_set.labels}
+    return tuple(head.name for head in heads if None in wanted or head.name in wanted)
+
+
 def _heads(label: LabelSection, prompt_set: PromptSet, heads: Sequence[Head], views: tuple[str, ...]) -> tuple[Head, ...]:
     """The heads that answer a label from these views. A model whose heads see different things needs one named."""
     wanted = prompt_set.head_of(label)

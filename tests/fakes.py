@@ -21,6 +21,7 @@ class FakeScorer:
     """A model that says of each image what the test says; of any other that it is a chest radiograph, and 0.1 to every label."""
 
     device = "none"
+    precision = "float32"
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue

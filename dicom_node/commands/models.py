@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from config import Catalogue
-from config.catalogue import published_model, published_models
+from config.catalogue import model_digest, published_model, published_models
 from config.manifests import ModelDescription, ModelManifest, PublishedModel
 from config.preferences import may_be_used
 from dicom_node.commands.model_import import import_model, verify_golden
@@ -104,6 +104,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of the model.")], config
         manifest = _manifest(catalogue, name)
         facts = {
             **manifest.model_dump(mode="json"),
+            "model_digest": model_digest(manifest),
             "weights_folder": str(catalogue.weights_path(manifest)),
             "routes": _routes(manifest, catalogue),
             "prompt_sets": list(catalogue.prompt_sets_asked(manifest)),
@@ -188,6 +189,7 @@ def _summary(manifest: ModelManifest, catalogue: Catalogue, accepted: Sequence[s
         "version": manifest.version,
         "family": manifest.family,
         "colour": manifest.colour,
+        "model_digest": model_digest(manifest),
         "gate": manifest.gate.prompt_set if manifest.gate else None,
         "quality": manifest.quality.prompt_set if manifest.quality else None,
         "licence": manifest.licence.name,

@@ -11,7 +11,7 @@ import pytest
 
 from config import Catalogue, Code, load
 from config.calibrations import Calibration, LabelCalibration
-from config.catalogue import prompt_set_digest
+from config.catalogue import model_digest, prompt_set_digest
 from config.prompt_sets import PromptSet
 from config.routes import RouteRule
 from inference.analysis import analyse, decode_analysis, encode_analysis, unanswered
@@ -118,7 +118,7 @@ def test_a_calibrated_site_gets_a_flag(desk: Desk, tmp_path: Path) -> None:
         id="our-calibration",
         site="our-site",
         model=manifest.name,
-        weights_sha256=manifest.weights.sha256,
+        model_digest=model_digest(manifest),
         prompt_set="findings",
         prompt_set_digest=prompt_set_digest(prompts),
         labels={"pneumothorax": always},

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 import config
-from config import ConfigurationError, check_ready_to_serve, load, prompt_set_digest
+from config import ConfigurationError, check_ready_to_serve, load, model_digest, prompt_set_digest
 from tests.embedded import FINDING, FINDINGS, MODEL, shipped
 
 ROUTES_END = "  - {name: rest, no_analysis: nothing takes it}\n"
@@ -334,7 +334,7 @@ def calibration(**changes: object) -> dict[str, object]:
         "id": "north-1",
         "site": "north",
         "model": MODEL,
-        "weights_sha256": catalogue.manifest(MODEL).weights.sha256,
+        "model_digest": model_digest(catalogue.manifest(MODEL)),
         "prompt_set": FINDINGS,
         "prompt_set_digest": prompt_set_digest(catalogue.prompt_set(FINDINGS)),
         "labels": {FINDING: {"slope": 1, "intercept": 0, "threshold": 0.7, "undetermined_from": 0.3, "source": "40 studies"}},
@@ -352,12 +352,16 @@ def test_a_calibration_is_found_for_its_site_only(tmp_path: Path) -> None:
     assert catalogue.calibration_for(manifest, prompts, "south") is None
     assert catalogue.calibration_for(manifest, prompts.model_copy(update={"version": 2}), "north") is None
     assert catalogue.calibration_for(manifest, catalogue.prompt_set("kind-of-image"), "north") is None
+    resized = manifest.preprocessing.model_copy(update={"image_size": 64})
+    assert catalogue.calibration_for(manifest.model_copy(update={"preprocessing": resized}), prompts, "north") is None
+    elsewhere = manifest.model_copy(update={"weights": manifest.weights.model_copy(update={"folder": "elsewhere"}), "quality": None})
+    assert catalogue.calibration_for(elsewhere, prompts, "north") == found
 
 
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"weights_sha256": "0" * 64}, "weights_sha256", f"made for other weights of {MODEL}; recalibrate"),
+        ({"model_digest": "0" * 64}, "model_digest", f"preprocessing or looks of {MODEL}, whose digest is now"),
         ({"prompt_set_digest": "0" * 64}, "prompt_set_digest", f"made for other words of {FINDINGS}; recalibrate"),
         ({"model": "nobody"}, "model", "there is no model 'nobody'"),
         ({"prompt_set": "nothing"}, "prompt_set", "there is no prompt set 'nothing'"),

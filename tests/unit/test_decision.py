@@ -31,7 +31,7 @@ def calibration(**labels: LabelCalibration) -> Calibration:
         id="site-1",
         site="our-site",
         model="tiny",
-        weights_sha256="0" * 64,
+        model_digest="0" * 64,
         prompt_set="chest",
         prompt_set_digest=prompt_set_digest(prompts()),
         labels=labels,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import yaml
 
-from config import load, prompt_set_digest
+from config import load, model_digest, prompt_set_digest
 from dicom_node import steps
 from dicom_node.emulator import send_files
 from dicom_node.ledger import Ledger
@@ -124,7 +124,7 @@ class TestWithACalibrationOfThisSite:
             "id": "made-up",
             "site": "test-site",
             "model": MODEL,
-            "weights_sha256": catalogue.manifest(MODEL).weights.sha256,
+            "model_digest": model_digest(catalogue.manifest(MODEL)),
             "prompt_set": prompt_set.name,
             "prompt_set_digest": prompt_set_digest(prompt_set),
             "labels": {one.name: label for one in prompt_set.labels},
