@@ -28,7 +28,7 @@ serve: $(READY) ## run the node with deploy/node.yaml (or CONFIG=your.yaml)
 	$(BIN)/dicom-node serve --config $(or $(CONFIG),deploy/node.yaml)
 
 test: $(READY) peers ## run the tests, against real peers
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: $(READY) ## run the long tests that `make test` leaves out
 	$(BIN)/python -m pytest -m slow
