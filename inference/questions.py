@@ -33,7 +33,9 @@ class Scorer(Protocol):
     """What an analysis needs of the engine: see `inference.engine.Engine` for shapes and errors."""
 
     device: str
-    precision: str
+
+    @property
+    def precision(self) -> str: ...
 
     def embed(self, model: str, frames: Iterable[Frame]) -> NDArray[np.float32]: ...
 
