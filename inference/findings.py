@@ -1,10 +1,13 @@
 """What an analysis found: the values that travel from the models to the reports. No I/O, no DICOM objects, no torch."""
 
 import enum
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
 from config import Code
+
+_CORNERS_OF_A_TRIANGLE = 3
 
 
 class Presence(enum.StrEnum):
@@ -64,6 +67,31 @@ class ImageRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """Where on an image a finding is: a closed polygon, its last point not a repetition of the first.
+
+    `points` are (column, row) in pixels and their fractions, (0.0, 0.0) the outer corner of the first pixel (PS3.3 C.18.6.1.2).
+
+    Raises:
+        ValueError: fewer than three points, or one that is negative or no number.
+    """
+
+    image: ImageRef
+    points: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.points) < _CORNERS_OF_A_TRIANGLE or self.points[0] == self.points[-1]:
+            raise ValueError("a region needs three points or more, the last not the first again")
+        if not all(math.isfinite(value) and value >= 0 for point in self.points for value in point):
+            raise ValueError("a region needs finite coordinates of at least 0")
+
+    @classmethod
+    def box(cls, image: ImageRef, *, left: float, top: float, right: float, bottom: float) -> "Region":
+        """Return the rectangle between two columns and two rows."""
+        return cls(image=image, points=((left, top), (right, top), (right, bottom), (left, bottom)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """Which build of which model answered, and with which words.
 
@@ -101,7 +129,7 @@ class Finding:
 
     `score` is in [0, 1]; it is a calibrated probability if and only if `calibrated`. `threshold` is on the same scale
     and None in shadow, where presence is always UNDETERMINED and the flag NONE. `others` are the further images of an answer
-    about the patient: the right eye beside the left one in `image`.
+    about the patient: the right eye beside the left one in `image`. `regions` say where on these images it is, if that is known.
     """
 
     label: str
@@ -115,6 +143,7 @@ class Finding:
     flag: FlagLevel
     image: ImageRef
     others: tuple[ImageRef, ...] = ()
+    regions: tuple[Region, ...] = ()
 
     @property
     def images(self) -> tuple[ImageRef, ...]:
@@ -175,6 +204,15 @@ class Abstention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Priority:
+    """What the level of a raised flag is called in HL7 v2 (OBR-27.6), in DICOM worklists (0074,1200) and in Structured Reports."""
+
+    hl7: str
+    ups: str
+    sr: Code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusion:
     """An instance that the route or the model left out on purpose, and why."""
 
@@ -188,7 +226,13 @@ class Analysis:
 
     `inputs` are the instances whose pixels (or headers, if nothing could be analysed) were used: they become the
     report's evidence. `provenance` is of the model that looked for findings, None if no model was involved. `seen_by` is of the
-    model that told kind and quality, where that was another one. `analysed_at` is the time inside the reports.
+    model that told kind and quality, where that was another one. `analysed_at` is the time inside the reports. `withdrawn`: the
+    reason for which what was reported before is taken back; then there is no answer of any kind, and the outcome is NOT_ATTEMPTED.
+    `flags_held_back`: a sentence for each finding that would have raised the study and why it did not. `priority`: what the raised
+    flag is called elsewhere; None if no study was raised, or if nobody decided (files analysed by hand).
+
+    Raises:
+        ValueError: an answer beside a withdrawal, or a withdrawal without a reason.
     """
 
     study_instance_uid: str
@@ -204,6 +248,14 @@ class Analysis:
     abstentions: tuple[Abstention, ...] = ()
     provenance: Provenance | None = None
     seen_by: Provenance | None = None
+    withdrawn: str | None = None
+    flags_held_back: tuple[str, ...] = ()
+    priority: Priority | None = None
+
+    def __post_init__(self) -> None:
+        answers = self.findings or self.quality or self.kinds or self.outcome is not Outcome.NOT_ATTEMPTED
+        if self.withdrawn is not None and (answers or not self.withdrawn.strip()):
+            raise ValueError("a withdrawal has a reason, and no answers")
 
     @property
     def sight(self) -> Provenance | None:

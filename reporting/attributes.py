@@ -12,14 +12,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from pydicom.charset import convert_encodings, decode_bytes, default_encoding, python_encoding
+from pydicom.charset import default_encoding
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
-from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
+from pydicom.valuerep import PersonName
 from pydicom.values import convert_SQ
+
+from reporting import character_sets
 
 # What pydicom raises for values that do not fit their VR, by the fuzz tests.
 _UNREADABLE = (
@@ -41,23 +43,22 @@ def printable(value: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceHeader:
-    """A header, or an item of a sequence in it, with the character sets that apply there (Python names)."""
+    """A header, or an item of a sequence in it, with the character sets that apply there (terms of PS3.3 C.12.1.1.2)."""
 
     dataset: Dataset
-    inherited: tuple[str, ...] = (default_encoding,)
+    inherited: tuple[str, ...] = (character_sets.DEFAULT,)
 
     @cached_property
-    def encodings(self) -> tuple[str, ...]:
-        """The Python encodings of Specific Character Set (0008,0005); unknown terms are left out."""
+    def named_character_sets(self) -> tuple[str, ...]:
+        """The terms of Specific Character Set (0008,0005) as they are named here, known or not."""
         raw = self._raw("SpecificCharacterSet")
-        if raw is None:
-            return self.inherited
-        terms = [term.strip() for term in _as_text(raw, (default_encoding,), "CS").split("\\")]
-        known = [term for term in terms if term in python_encoding]
-        try:
-            return tuple(convert_encodings(known)) if known else self.inherited
-        except _UNREADABLE:
-            return self.inherited
+        return () if raw is None else tuple(term.strip() for term in _as_text(raw, self.inherited, "CS").split("\\"))
+
+    @cached_property
+    def character_sets(self) -> tuple[str, ...]:
+        """The terms that apply; those that are not known count as not named."""
+        named = self.named_character_sets
+        return named if any(named) and all(map(character_sets.is_known, named)) else self.inherited
 
     def text(self, keyword: str) -> str:
         """Return the first value as text, decoded and printable; empty if absent or unreadable."""
@@ -69,7 +70,7 @@ class SourceHeader:
         if raw is None:
             return ()
         try:
-            decoded = _as_text(raw, self.encodings, dictionary_VR(keyword))
+            decoded = _as_text(raw, self.character_sets, dictionary_VR(keyword))
         except _UNREADABLE:
             return ()
         return tuple(printable(value) for value in decoded.split("\\"))
@@ -77,6 +78,29 @@ class SourceHeader:
     def whole(self, keyword: str) -> str:
         """Return a text in which a backslash is a backslash (VR ST, LT, UT)."""
         return "\\".join(self.texts(keyword))
+
+    def decoded(self, keyword: str) -> str:
+        """Return what the header says as it is, all values, only without trailing padding; empty if absent or unreadable."""
+        raw = self._raw(keyword)
+        if raw is None:
+            return ""
+        try:
+            return _as_text(raw, self.character_sets, dictionary_VR(keyword)).rstrip("\0 ")
+        except _UNREADABLE:
+            return ""
+
+    def identity(self, keyword: str) -> str:
+        """Return a value by which an archive knows the patient or the study, as it was sent: also leading spaces, also several values.
+
+        Only control characters go, which no VR of text can hold.
+        """
+        value = self.decoded(keyword)
+        return " " * (len(value) - len(value.lstrip(" "))) + "\\".join(printable(part) for part in value.split("\\"))
+
+    def has(self, keyword: str) -> bool:
+        """Say whether there is a value that is not blank, readable or not."""
+        raw = self._raw(keyword)
+        return bool(raw.strip(b"\0 ") if isinstance(raw, bytes) else str(raw or "").strip())
 
     def uid(self, keyword: str) -> str:
         """Return a UID that may be referenced; empty if there is none. Odd ones (leading zeros) stay as the archive knows them."""
@@ -130,7 +154,7 @@ class SourceHeader:
             value = self._sequence(keyword)
         except _UNREADABLE:
             return ()
-        return tuple(SourceHeader(dataset=item, inherited=self.encodings) for item in value if isinstance(item, Dataset))
+        return tuple(SourceHeader(dataset=item, inherited=self.character_sets) for item in value if isinstance(item, Dataset))
 
     def _sequence(self, keyword: str) -> Iterable[object]:
         """Return the items of a sequence, parsed here: pydicom's own conversion warns with the values that it cannot read."""
@@ -140,7 +164,7 @@ class SourceHeader:
         if element.value is None or (element.VR or "SQ") not in {"SQ", "UN"}:
             return ()
         implicit_vr = element.is_implicit_VR or element.VR == "UN"
-        return convert_SQ(element.value, implicit_vr, element.is_little_endian, list(self.encodings))
+        return convert_SQ(element.value, implicit_vr, element.is_little_endian, [default_encoding])
 
     @property
     def _little_endian(self) -> bool:
@@ -162,12 +186,12 @@ class SourceHeader:
         return None
 
 
-def _as_text(value: object, encodings: tuple[str, ...], vr: str) -> str:
+def _as_text(value: object, terms: tuple[str, ...], vr: str) -> str:
     """Return a value as one text, several values with backslashes between them, as they are encoded."""
+    if isinstance(value, PersonName) and value.original_string and isinstance(value.original_string, bytes):
+        value = value.original_string
     if isinstance(value, bytes):
-        if vr == "PN":
-            return str(PersonName(value.rstrip(b"\0 "), list(encodings)))
-        return decode_bytes(value.rstrip(b"\0 "), encodings, TEXT_VR_DELIMS)
+        return character_sets.decode(value.rstrip(b"\0 "), terms, name=vr == "PN")
     if isinstance(value, MultiValue):
         return "\\".join(str(part) for part in value)
     return "" if isinstance(value, Dataset) else str(value)

@@ -63,6 +63,11 @@ CERTAINTY_OF_FINDING = _dcm("111012", "Certainty of Finding")  # a calibrated pr
 SCORE = _sct("246262008", "Score")  # any other number that a model gave
 THRESHOLD_VALUE = _dcm("122411", "Threshold Value")
 
+# TID 1410 Planar ROI
+IMAGE_REGION = _dcm("111030", "Image Region")
+GEOMETRIC_PURPOSE = _dcm("130400", "Geometric purpose of region")
+BOUNDED_BY = _sct("75958009", "Bounded by")  # CID 219
+
 # TID 4019 Algorithm Identification
 ALGORITHM_NAME = _dcm("111001", "Algorithm Name")
 ALGORITHM_VERSION = _dcm("111003", "Algorithm Version")
@@ -164,4 +169,7 @@ OWN_SCHEME = "99DCMNODE"  # of prompt sets that ship, for what no public scheme 
 OWN_SCHEMES: Mapping[str, tuple[str, str]] = {
     OWN_SCHEME: ("2.25.186825408775117362453789928189925554628", "Codes of dicom-node, private"),
 }
+# No table has a code for a result that its maker takes back; the titles of IHE RAD IOCM hide images and are not for us.
+RESULT_STATUS = Code(value="RESULT-STATUS", scheme=OWN_SCHEME, meaning="Status of the result")
+WITHDRAWN = Code(value="WITHDRAWN", scheme=OWN_SCHEME, meaning="Withdrawn")
 PRESENCE_ORDER = tuple(PRESENCE[presence].meaning for presence in (Presence.PRESENT, Presence.UNDETERMINED, Presence.ABSENT))

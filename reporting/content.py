@@ -1,4 +1,4 @@
-"""The content tree of a findings report: TID 1500 Measurement Report (PS3.16), built from low-level content items.
+"""The content trees of our reports: TID 1500 Measurement Report (PS3.16), built from low-level content items.
 
 An absent or undetermined finding is never asserted: Finding (121071) stands at the level of a group only if the finding
 is Present, because viewers list it as "the finding" whatever the evaluation beside it says.
@@ -6,72 +6,89 @@ is Present, because viewers list it as "the finding" whatever the evaluation bes
 
 from collections.abc import Iterable, Sequence
 
-from highdicom.sr import (
-    CodeContentItem,
-    CodedConcept,
-    CompositeContentItem,
-    ContainerContentItem,
-    ContentItem,
-    ContentSequence,
-    ImageContentItem,
-    NumContentItem,
-    RelationshipTypeValues,
-    TextContentItem,
-    UIDRefContentItem,
-)
+from highdicom.sr import ContentItem
 
 from config import Code
-from inference.findings import Analysis, Finding, ImageRef, Outcome, Presence, QualityGrade, QualityVerdict
-from reporting import codes, narrative
-from reporting.algorithm import Algorithm, Algorithms
+from inference.findings import Analysis, Finding, ImageRef, Outcome, Presence, QualityGrade, QualityVerdict, Region
+from reporting import codes, items, narrative
+from reporting.algorithm import Algorithm, Algorithms, algorithms_of
 from reporting.evidence import Evidence, SourceInstance
 from reporting.result import Producer
 from reporting.uids import derived_uid, tracking_uid
 
-_CONTAINS = RelationshipTypeValues.CONTAINS
-_MODIFIED_BY = RelationshipTypeValues.HAS_CONCEPT_MOD
-_OBSERVED_BY = RelationshipTypeValues.HAS_OBS_CONTEXT
-_ACQUIRED_BY = RelationshipTypeValues.HAS_ACQ_CONTEXT
-_INFERRED_FROM = RelationshipTypeValues.INFERRED_FROM
 _SCORE_DECIMALS = 4
 
 
-def report_content(analysis: Analysis, evidence: Evidence, algorithms: Algorithms, producer: Producer) -> ContentItem:
-    """Return the root container of the report, with its whole tree."""
+def findings_content(analysis: Analysis, evidence: Evidence, producer: Producer) -> ContentItem:
+    """Return the root container of the findings report, with its whole tree."""
+    algorithms = algorithms_of(analysis, producer)
     groups = [
-        _status_group(analysis, evidence, algorithms.main),
+        _status_group(analysis, evidence, algorithms),
         *(_finding_group(finding, evidence, algorithms.main) for finding in analysis.findings),
         *(_quality_group(verdicts, evidence, algorithms) for verdicts in _by_image(analysis.quality, evidence)),
     ]
-    root = ContainerContentItem(name=_concept(codes.IMAGING_MEASUREMENT_REPORT), template_id="1500")
-    return _with(
-        root,
+    return _measurement_report(evidence, algorithms.node, producer, groups, _evaluations(analysis))
+
+
+def regions_content(analysis: Analysis, evidence: Evidence, producer: Producer) -> ContentItem:
+    """Return the root container of the region report: TID 1410 for each region of a Present finding, and nothing else beside it.
+
+    Viewers that draw regions fail on groups without one, which is why the regions have a document of their own. Without any
+    region it only says so.
+    """
+    algorithms = algorithms_of(analysis, producer)
+    groups = [
+        _region_group(finding, region, number, evidence, algorithms.main)
+        for finding in localised(analysis)
+        for number, region in enumerate(finding.regions, start=1)
+    ]
+    words = [
+        items.code(codes.PROCESSING_AND_FINDINGS_SUMMARY, processing_summary(analysis), items.CONTAINS),
+        *_status(analysis),
+        items.text(codes.SUMMARY, narrative.regions_summary(analysis, len(groups)), items.CONTAINS),
+        *(items.text(codes.COMMENT, comment, items.CONTAINS) for comment in narrative.regions_comments(analysis)),
+    ]
+    return _measurement_report(evidence, algorithms.node, producer, groups, words)
+
+
+def localised(analysis: Analysis) -> tuple[Finding, ...]:
+    """Return the findings that are Present and whose place on an image is known."""
+    return tuple(finding for finding in analysis.findings if finding.presence is Presence.PRESENT and finding.regions)
+
+
+def _measurement_report(
+    evidence: Evidence, node: Algorithm, producer: Producer, groups: Sequence[ContentItem], evaluations: Iterable[ContentItem]
+) -> ContentItem:
+    """TID 1500. Imaging Measurements is left out without groups, because such a container without one is invalid."""
+    return items.root(
+        codes.IMAGING_MEASUREMENT_REPORT,
+        "1500",
         [
-            _code(codes.LANGUAGE, codes.ENGLISH, _MODIFIED_BY),
-            *_observer(algorithms.node, producer),
-            _code(codes.PROCEDURE_REPORTED, codes.IMAGING_PROCEDURE, _MODIFIED_BY),
+            items.code(codes.LANGUAGE, codes.ENGLISH, items.MODIFIED_BY),
+            *_observer(node, producer),
+            items.code(codes.PROCEDURE_REPORTED, codes.IMAGING_PROCEDURE, items.MODIFIED_BY),
             *_image_library(evidence.images),
-            _container(codes.IMAGING_MEASUREMENTS, groups),
-            _container(codes.QUALITATIVE_EVALUATIONS, _evaluations(analysis)),
+            *([items.container(codes.IMAGING_MEASUREMENTS, groups)] if groups else []),
+            items.container(codes.QUALITATIVE_EVALUATIONS, evaluations),
         ],
     )
 
 
 def _observer(node: Algorithm, producer: Producer) -> Iterable[ContentItem]:
     """TID 1002 and 1004: the observer is the node, never a person."""
-    yield _code(codes.OBSERVER_TYPE, codes.DEVICE, _OBSERVED_BY)
-    yield _uid(codes.DEVICE_OBSERVER_UID, node.device_uid, _OBSERVED_BY)
-    yield _text(codes.DEVICE_OBSERVER_NAME, producer.ae_title, _OBSERVED_BY)
-    yield _text(codes.DEVICE_OBSERVER_MANUFACTURER, node.manufacturer, _OBSERVED_BY)
-    yield _text(codes.DEVICE_OBSERVER_MODEL_NAME, node.name, _OBSERVED_BY)
-    yield _text(codes.DEVICE_OBSERVER_SERIAL_NUMBER, producer.serial_number, _OBSERVED_BY)
+    yield items.code(codes.OBSERVER_TYPE, codes.DEVICE, items.OBSERVED_BY)
+    yield items.uid(codes.DEVICE_OBSERVER_UID, node.device_uid, items.OBSERVED_BY)
+    yield items.text(codes.DEVICE_OBSERVER_NAME, producer.ae_title, items.OBSERVED_BY)
+    yield items.text(codes.DEVICE_OBSERVER_MANUFACTURER, node.manufacturer, items.OBSERVED_BY)
+    yield items.text(codes.DEVICE_OBSERVER_MODEL_NAME, node.name, items.OBSERVED_BY)
+    yield items.text(codes.DEVICE_OBSERVER_SERIAL_NUMBER, producer.serial_number, items.OBSERVED_BY)
 
 
 def _image_library(images: Sequence[SourceInstance]) -> Iterable[ContentItem]:
     """TID 1600. Left out if there is no image, because a library without one is invalid."""
     if images:
         entries = [_library_entry(image) for image in images]
-        yield _container(codes.IMAGE_LIBRARY, [_container(codes.IMAGE_LIBRARY_GROUP, entries)])
+        yield items.container(codes.IMAGE_LIBRARY, [items.container(codes.IMAGE_LIBRARY_GROUP, entries)])
 
 
 def _library_entry(image: SourceInstance) -> ContentItem:
@@ -79,83 +96,127 @@ def _library_entry(image: SourceInstance) -> ContentItem:
     header = image.header
     described: list[ContentItem] = []
     if modality := codes.MODALITIES.get(header.text("Modality")):
-        described.append(_code(codes.MODALITY, modality, _ACQUIRED_BY))
+        described.append(items.code(codes.MODALITY, modality, items.ACQUIRED_BY))
     if view := codes.VIEW.get(header.text("ViewPosition")):
-        described.append(_code(codes.IMAGE_VIEW, view, _ACQUIRED_BY))
+        described.append(items.code(codes.IMAGE_VIEW, view, items.ACQUIRED_BY))
     orientation = header.texts("PatientOrientation")
     if len(orientation) == len(("row", "column")) and all(orientation):
-        described.append(_text(codes.PATIENT_ORIENTATION_ROW, orientation[0], _ACQUIRED_BY))
-        described.append(_text(codes.PATIENT_ORIENTATION_COLUMN, orientation[1], _ACQUIRED_BY))
+        described.append(items.text(codes.PATIENT_ORIENTATION_ROW, orientation[0], items.ACQUIRED_BY))
+        described.append(items.text(codes.PATIENT_ORIENTATION_COLUMN, orientation[1], items.ACQUIRED_BY))
     spacing = header.numbers("PixelSpacing") or header.numbers("ImagerPixelSpacing")
     if len(spacing) == len(("between rows", "between columns")) and min(spacing) > 0:
-        described.append(_number(codes.HORIZONTAL_PIXEL_SPACING, spacing[1], codes.MILLIMETRE, _ACQUIRED_BY))
-        described.append(_number(codes.VERTICAL_PIXEL_SPACING, spacing[0], codes.MILLIMETRE, _ACQUIRED_BY))
+        described.append(items.number(codes.HORIZONTAL_PIXEL_SPACING, spacing[1], codes.MILLIMETRE, items.ACQUIRED_BY))
+        described.append(items.number(codes.VERTICAL_PIXEL_SPACING, spacing[0], codes.MILLIMETRE, items.ACQUIRED_BY))
     for concept, keyword in ((codes.PIXEL_DATA_ROWS, "Rows"), (codes.PIXEL_DATA_COLUMNS, "Columns")):
         if count := header.count(keyword):
-            described.append(_number(concept, float(count), codes.PIXELS, _ACQUIRED_BY))
-    return _with(_image(codes.SOURCE, image, None, _CONTAINS), described)
+            described.append(items.number(concept, float(count), codes.PIXELS, items.ACQUIRED_BY))
+    return items.with_children(items.image(codes.SOURCE, image, None, items.CONTAINS), described)
 
 
-def _status_group(analysis: Analysis, evidence: Evidence, algorithm: Algorithm) -> ContentItem:
-    """The group that is always there, so that "failed" and "not attempted" are statements and not silence."""
+def _status_group(analysis: Analysis, evidence: Evidence, algorithms: Algorithms) -> ContentItem:
+    """The group that is always there, so that "failed" and "not attempted" are statements and not silence.
+
+    It names the algorithm that was used; the node itself where a result is withdrawn.
+    """
+    algorithm = algorithms.main if analysis.withdrawn is None else algorithms.node
     uid = derived_uid("tracking", analysis.study_instance_uid, analysis.route, "analysis-status")
     return _group(
         "AI-analysis-status",
         uid,
         [
             *_identification(algorithm),
-            _code(codes.SUMMARY_OF_ANALYSES, codes.OUTCOME[analysis.outcome], _CONTAINS),
-            *(_image(codes.SOURCE_OF_MEASUREMENT, image, None, _CONTAINS) for image in evidence.images),
+            items.code(codes.SUMMARY_OF_ANALYSES, codes.OUTCOME[analysis.outcome], items.CONTAINS),
+            *(items.image(codes.SOURCE_OF_MEASUREMENT, image, None, items.CONTAINS) for image in evidence.images),
         ],
     )
 
 
 def _finding_group(finding: Finding, evidence: Evidence, algorithm: Algorithm) -> ContentItem:
-    """TID 1501 for one finding on one image, or on the patient from several: then every one of them is a source.
-
-    The concept modifier makes the number unambiguous where nothing is asserted.
-    """
+    """TID 1501 for one finding on one image, or on the patient from several: then every one of them is a source."""
+    identifier, uid = _tracking(finding, evidence)
     sources = [_source(image, evidence) for image in finding.images]
-    first, frame_number = sources[0]
-    uid = tracking_uid(evidence.study_instance_uid, first.sop_instance_uid, frame_number, finding.label)
-    number = _certainty(finding) if finding.calibrated else _score(finding)
-    measured = _with(
-        number,
-        [
-            _code(codes.FINDING, finding.concept, _MODIFIED_BY),
-            *(_image(codes.SOURCE_OF_MEASUREMENT, source, frame, _INFERRED_FROM) for source, frame in sources),
-        ],
-    )
     return _group(
-        _tracking_identifier(finding.label, uid),
+        identifier,
         uid,
         [
-            *([_code(codes.FINDING, finding.concept, _CONTAINS)] if finding.presence is Presence.PRESENT else []),
-            *([_code(codes.FINDING_SITE, finding.site, _MODIFIED_BY)] if finding.site else []),
-            *_identification(algorithm),
-            measured,
-            *_threshold(finding),
-            _code(finding.concept, codes.PRESENCE[finding.presence], _CONTAINS),
-            *(_image(codes.SOURCE_OF_MEASUREMENT, source, frame, _CONTAINS) for source, frame in sources),
+            *_judgement(finding, evidence, algorithm),
+            *(items.image(codes.SOURCE_OF_MEASUREMENT, source, frame, items.CONTAINS) for source, frame in sources),
         ],
     )
+
+
+def _region_group(finding: Finding, region: Region, number: int, evidence: Evidence, algorithm: Algorithm) -> ContentItem:
+    """TID 1410 for one region of a finding, under the finding's own Tracking UID.
+
+    Raises:
+        ValueError: the region is on no image of the finding, or leads out of it.
+    """
+    identifier, uid = _tracking(finding, evidence)
+    source, frame_number = _source(region.image, evidence)
+    if (source, frame_number) not in [_source(image, evidence) for image in finding.images]:
+        raise ValueError(f"a region of {finding.label} is on {source.sop_instance_uid}, which is no image of this finding")
+    _require_inside(region, source)
+    place = items.with_children(
+        items.outline(codes.IMAGE_REGION, region), [items.image(codes.SOURCE, source, frame_number, items.SELECTED_FROM)]
+    )
+    return _group(
+        identifier if len(finding.regions) == 1 else f"{identifier} region {number}",
+        uid,
+        [
+            *_judgement(finding, evidence, algorithm),
+            items.code(codes.GEOMETRIC_PURPOSE, codes.BOUNDED_BY, items.CONTAINS),
+            place,
+        ],
+    )
+
+
+def _require_inside(region: Region, source: SourceInstance) -> None:
+    columns, rows = (source.header.count(keyword) for keyword in ("Columns", "Rows"))
+    if columns and rows and not all(column <= columns and row <= rows for column, row in region.points):
+        raise ValueError(f"a region leads out of {source.sop_instance_uid}, which has {columns} columns and {rows} rows")
+
+
+def _tracking(finding: Finding, evidence: Evidence) -> tuple[str, str]:
+    """Return Tracking Identifier and Tracking UID of a finding, the same in every document and revision."""
+    source, frame_number = _source(finding.image, evidence)
+    uid = tracking_uid(evidence.study_instance_uid, source.sop_instance_uid, frame_number, finding.label)
+    return _tracking_identifier(finding.label, uid), uid
+
+
+def _judgement(finding: Finding, evidence: Evidence, algorithm: Algorithm) -> Iterable[ContentItem]:
+    """What is said of a finding, wherever it is. The concept modifier makes the number unambiguous where nothing is asserted."""
+    if finding.presence is Presence.PRESENT:
+        yield items.code(codes.FINDING, finding.concept, items.CONTAINS)
+    if finding.site:
+        yield items.code(codes.FINDING_SITE, finding.site, items.MODIFIED_BY)
+    yield from _identification(algorithm)
+    sources = [_source(image, evidence) for image in finding.images]
+    yield items.with_children(
+        _certainty(finding) if finding.calibrated else _score(finding),
+        [
+            items.code(codes.FINDING, finding.concept, items.MODIFIED_BY),
+            *(items.image(codes.SOURCE_OF_MEASUREMENT, source, frame, items.INFERRED_FROM) for source, frame in sources),
+        ],
+    )
+    yield from _threshold(finding)
+    yield items.code(finding.concept, codes.PRESENCE[finding.presence], items.CONTAINS)
 
 
 def _certainty(finding: Finding) -> ContentItem:
-    return _number(codes.CERTAINTY_OF_FINDING, narrative.percent(finding.score), codes.PERCENT, _CONTAINS)
+    return items.number(codes.CERTAINTY_OF_FINDING, narrative.percent(finding.score), codes.PERCENT, items.CONTAINS)
 
 
 def _score(finding: Finding) -> ContentItem:
-    return _number(codes.SCORE, round(finding.score, _SCORE_DECIMALS), codes.NO_UNITS, _CONTAINS)
+    return items.number(codes.SCORE, round(finding.score, _SCORE_DECIMALS), codes.NO_UNITS, items.CONTAINS)
 
 
 def _threshold(finding: Finding) -> Iterable[ContentItem]:
     if finding.threshold is None:
         return
     if finding.calibrated:
-        yield _number(codes.THRESHOLD_VALUE, narrative.percent(finding.threshold), codes.PERCENT, _CONTAINS)
+        yield items.number(codes.THRESHOLD_VALUE, narrative.percent(finding.threshold), codes.PERCENT, items.CONTAINS)
     else:
-        yield _number(codes.THRESHOLD_VALUE, round(finding.threshold, _SCORE_DECIMALS), codes.NO_UNITS, _CONTAINS)
+        yield items.number(codes.THRESHOLD_VALUE, round(finding.threshold, _SCORE_DECIMALS), codes.NO_UNITS, items.CONTAINS)
 
 
 def _quality_group(verdicts: Sequence[QualityVerdict], evidence: Evidence, algorithms: Algorithms) -> ContentItem:
@@ -168,12 +229,12 @@ def _quality_group(verdicts: Sequence[QualityVerdict], evidence: Evidence, algor
         _tracking_identifier(label, uid),
         uid,
         [
-            _code(codes.FINDING, codes.IMAGE_QUALITY, _CONTAINS),
+            items.code(codes.FINDING, codes.IMAGE_QUALITY, items.CONTAINS),
             *_identification(algorithm),
-            _code(codes.QUALITY_ASSESSMENT, codes.GRADE[max(verdict.grade for verdict in verdicts)], _CONTAINS),
-            _code(codes.QUALITY_CONTROL_STANDARD, codes.INSTITUTIONAL_STANDARD, _CONTAINS),
-            *(_code(codes.QUALITY_FINDING, defect, _CONTAINS) for defect in defects.values()),
-            _image(codes.SOURCE_OF_MEASUREMENT, source, frame_number, _CONTAINS),
+            items.code(codes.QUALITY_ASSESSMENT, codes.GRADE[max(verdict.grade for verdict in verdicts)], items.CONTAINS),
+            items.code(codes.QUALITY_CONTROL_STANDARD, codes.INSTITUTIONAL_STANDARD, items.CONTAINS),
+            *(items.code(codes.QUALITY_FINDING, defect, items.CONTAINS) for defect in defects.values()),
+            items.image(codes.SOURCE_OF_MEASUREMENT, source, frame_number, items.CONTAINS),
         ],
     )
 
@@ -189,14 +250,21 @@ def _by_image(verdicts: Iterable[QualityVerdict], evidence: Evidence) -> Iterabl
 
 def _evaluations(analysis: Analysis) -> Iterable[ContentItem]:
     """TID 1500 row 12: what holds for the whole study."""
-    yield _code(codes.PROCESSING_AND_FINDINGS_SUMMARY, processing_summary(analysis), _CONTAINS)
-    if priority := codes.FLAG.get(analysis.flag):
-        yield _code(codes.PRIORITY, priority, _CONTAINS)
+    yield items.code(codes.PROCESSING_AND_FINDINGS_SUMMARY, processing_summary(analysis), items.CONTAINS)
+    yield from _status(analysis)
+    if priority := analysis.priority.sr if analysis.priority else codes.FLAG.get(analysis.flag):
+        yield items.code(codes.PRIORITY, priority, items.CONTAINS)
     if analysis.grade is not None:
-        yield _code(codes.IMAGE_QUALITY, codes.GRADE[analysis.grade], _CONTAINS)
-    yield _text(codes.SUMMARY, narrative.summary(analysis), _CONTAINS)
+        yield items.code(codes.IMAGE_QUALITY, codes.GRADE[analysis.grade], items.CONTAINS)
+    yield items.text(codes.SUMMARY, narrative.summary(analysis), items.CONTAINS)
     for comment in narrative.comments(analysis):
-        yield _text(codes.COMMENT, comment, _CONTAINS)
+        yield items.text(codes.COMMENT, comment, items.CONTAINS)
+
+
+def _status(analysis: Analysis) -> Iterable[ContentItem]:
+    """No public code says that a result is withdrawn, so this one is ours; the words say it too."""
+    if analysis.withdrawn is not None:
+        yield items.code(codes.RESULT_STATUS, codes.WITHDRAWN, items.CONTAINS)
 
 
 def processing_summary(analysis: Analysis) -> Code:
@@ -219,12 +287,12 @@ def processing_summary(analysis: Analysis) -> Code:
 
 def _identification(algorithm: Algorithm) -> Iterable[ContentItem]:
     """TID 4019 Algorithm Identification."""
-    yield _text(codes.ALGORITHM_NAME, algorithm.name, _MODIFIED_BY)
-    yield _text(codes.ALGORITHM_VERSION, algorithm.version, _MODIFIED_BY)
+    yield items.text(codes.ALGORITHM_NAME, algorithm.name, items.MODIFIED_BY)
+    yield items.text(codes.ALGORITHM_VERSION, algorithm.version, items.MODIFIED_BY)
     for parameter in algorithm.parameters:
-        yield _text(codes.ALGORITHM_PARAMETERS, parameter, _MODIFIED_BY)
+        yield items.text(codes.ALGORITHM_PARAMETERS, parameter, items.MODIFIED_BY)
     if algorithm.family is not None:
-        yield _code(codes.ALGORITHM_FAMILY, algorithm.family, _MODIFIED_BY)
+        yield items.code(codes.ALGORITHM_FAMILY, algorithm.family, items.MODIFIED_BY)
 
 
 def _source(image: ImageRef, evidence: Evidence) -> tuple[SourceInstance, int | None]:
@@ -237,58 +305,9 @@ def _tracking_identifier(label: str, uid: str) -> str:
     return f"AI-{label}-{int(uid.rsplit('.', 1)[1]) % 0x10000:04x}"
 
 
-def _group(identifier: str, uid: str, items: Iterable[ContentItem]) -> ContentItem:
+def _group(identifier: str, uid: str, content: Iterable[ContentItem]) -> ContentItem:
     tracking = [
-        _text(codes.TRACKING_IDENTIFIER, identifier, _OBSERVED_BY),
-        _uid(codes.TRACKING_UNIQUE_IDENTIFIER, uid, _OBSERVED_BY),
+        items.text(codes.TRACKING_IDENTIFIER, identifier, items.OBSERVED_BY),
+        items.uid(codes.TRACKING_UNIQUE_IDENTIFIER, uid, items.OBSERVED_BY),
     ]
-    return _container(codes.MEASUREMENT_GROUP, [*tracking, *items])
-
-
-def _concept(code: Code) -> CodedConcept:
-    return CodedConcept(code.value, code.scheme, code.meaning)
-
-
-def _container(name: Code, items: Iterable[ContentItem]) -> ContentItem:
-    return _with(ContainerContentItem(name=_concept(name), relationship_type=_CONTAINS), items)
-
-
-def _code(name: Code, value: Code, relationship: RelationshipTypeValues) -> ContentItem:
-    return CodeContentItem(name=_concept(name), value=_concept(value), relationship_type=relationship)
-
-
-def _text(name: Code, value: str, relationship: RelationshipTypeValues) -> ContentItem:
-    return TextContentItem(name=_concept(name), value=value, relationship_type=relationship)
-
-
-def _uid(name: Code, value: str, relationship: RelationshipTypeValues) -> ContentItem:
-    return UIDRefContentItem(name=_concept(name), value=value, relationship_type=relationship)
-
-
-def _number(name: Code, value: float, unit: Code, relationship: RelationshipTypeValues) -> ContentItem:
-    return NumContentItem(name=_concept(name), value=value, unit=_concept(unit), relationship_type=relationship)
-
-
-def _image(name: Code, source: SourceInstance, frame_number: int | None, relationship: RelationshipTypeValues) -> ContentItem:
-    """Return an IMAGE item, or a COMPOSITE item for a class that is not known as an image."""
-    if not source.is_image:
-        return CompositeContentItem(
-            name=_concept(name),
-            referenced_sop_class_uid=source.sop_class_uid,
-            referenced_sop_instance_uid=source.sop_instance_uid,
-            relationship_type=relationship,
-        )
-    return ImageContentItem(
-        name=_concept(name),
-        referenced_sop_class_uid=source.sop_class_uid,
-        referenced_sop_instance_uid=source.sop_instance_uid,
-        referenced_frame_numbers=frame_number,
-        relationship_type=relationship,
-    )
-
-
-def _with(parent: ContentItem, children: Iterable[ContentItem]) -> ContentItem:
-    items = list(children)
-    if items:
-        parent.ContentSequence = ContentSequence(items)
-    return parent
+    return items.container(codes.MEASUREMENT_GROUP, [*tracking, *content])

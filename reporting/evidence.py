@@ -44,6 +44,12 @@ class Evidence:
     instances: tuple[SourceInstance, ...]
 
     @property
+    def header(self) -> SourceHeader:
+        """The header that identity is copied from: the first that names a patient; an empty one if there is none."""
+        named = (one.header for one in self.instances if one.header.has("PatientID") or one.header.has("PatientName"))
+        return next(named, self.instances[0].header if self.instances else SourceHeader(dataset=Dataset()))
+
+    @property
     def images(self) -> tuple[SourceInstance, ...]:
         """The instances that an IMAGE content item may reference."""
         return tuple(instance for instance in self.instances if instance.is_image)

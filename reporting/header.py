@@ -30,7 +30,7 @@ def study_level(header: SourceHeader, study_instance_uid: str) -> Dataset:
     put(study, "StudyDate", header.date("StudyDate"))
     put(study, "StudyTime", header.time("StudyTime"))
     for keyword in ("ReferringPhysicianName", "StudyID", "AccessionNumber"):
-        put(study, keyword, header.text(keyword))
+        put(study, keyword, header.identity(keyword))
     _put_if_any(study, "StudyDescription", header.text("StudyDescription")[:_LONG_STRING])
     _put_items(study, "IssuerOfAccessionNumberSequence", _issuers(header, "IssuerOfAccessionNumberSequence"))
     _put_items(study, "ProcedureCodeSequence", coded_items(header, "ProcedureCodeSequence"))
@@ -64,9 +64,9 @@ def coded_items(header: SourceHeader, keyword: str) -> tuple[Dataset, ...]:
 
 
 def _patient(study: Dataset, header: SourceHeader) -> None:
-    put(study, "PatientName", header.text("PatientName"))
-    put(study, "PatientID", header.text("PatientID"))
-    _put_if_any(study, "IssuerOfPatientID", header.text("IssuerOfPatientID"))
+    put(study, "PatientName", header.identity("PatientName"))
+    put(study, "PatientID", header.identity("PatientID"))
+    _put_if_any(study, "IssuerOfPatientID", header.identity("IssuerOfPatientID"))
     _put_items(study, "IssuerOfPatientIDQualifiersSequence", _issuers(header, "IssuerOfPatientIDQualifiersSequence"))
     put(study, "PatientBirthDate", header.date("PatientBirthDate"))
     sex = header.text("PatientSex").upper()

@@ -28,7 +28,18 @@ DISCLAIMER_WITHOUT_MODEL = (
     "Automatic result, NOT verified by a radiologist. No model was asked and no finding was looked for: this says nothing about disease. "
     "For review support only; not for primary diagnosis."
 )
+DISCLAIMER_OF_WITHDRAWAL = (
+    "Automatic message, NOT verified by a radiologist. The document that this one supersedes stays in the archive as it was sent. "
+    "The images are to be read without it."
+)
+_WITHDRAWN = "WITHDRAWN: the AI result reported before is taken back and must not be used. This is neither positive nor negative."
+REGION = (
+    "Outlines show where the model's answer comes from. They are no measurement of a lesion: size, border and number may be wrong, "
+    "and disease may lie elsewhere."
+)
 SHADOW = "shadow: not calibrated for this site; nothing is flagged"
+FLAG_HELD_BACK = "No worklist flag was raised"
+_FLAG_HELD_BACK = "A WORKLIST FLAG WAS HELD BACK: read the findings, the comments say why."
 _GRADE = {QualityGrade.DIAGNOSTIC: "diagnostic", QualityGrade.LIMITED: "limited", QualityGrade.NON_DIAGNOSTIC: "non-diagnostic"}
 _FLAG = {FlagLevel.URGENT: "URGENT REVIEW suggested.", FlagLevel.EMERGENCY: "EMERGENCY REVIEW suggested."}
 _COMPLETION_DESCRIPTION_LENGTH = 64  # characters, VR LO
@@ -36,18 +47,25 @@ _COMPLETION_DESCRIPTION_LENGTH = 64  # characters, VR LO
 
 def summary(analysis: Analysis) -> str:
     """Return the paragraph of the report: flag, state, findings and image quality, most important first."""
-    return " ".join(filter(None, (_FLAG.get(analysis.flag, ""), _state(analysis), _findings(analysis), _quality(analysis))))
+    if analysis.withdrawn is not None:
+        return f"{_WITHDRAWN} Reason: {printable(analysis.withdrawn)}"
+    flags = (_FLAG.get(analysis.flag, ""), _FLAG_HELD_BACK if analysis.flags_held_back else "")
+    return " ".join(filter(None, (*flags, _state(analysis), _findings(analysis), _quality(analysis))))
 
 
 def comments(analysis: Analysis) -> tuple[str, ...]:
     """Return the comments, each about one thing.
 
-    Disclaimer, shadow, what was not analysed and why, what the images show, what is wrong with them, sources, what was left out.
+    Disclaimer, shadow, what was not analysed and why, flags that were held back, what the images show, what is wrong with them,
+    sources, what was left out.
     """
+    if analysis.withdrawn is not None:
+        return (DISCLAIMER_OF_WITHDRAWAL,)
     lines = [
         DISCLAIMER if analysis.provenance else DISCLAIMER_WITHOUT_MODEL,
         SHADOW if analysis.in_shadow else "",
         *(_abstention(abstention) for abstention in analysis.abstentions),
+        *(f"{FLAG_HELD_BACK}: {sentence}" for sentence in analysis.flags_held_back),
         *_kinds(analysis),
         *_quality_sentences(analysis),
         *_threshold_sources(analysis.findings),
@@ -57,8 +75,25 @@ def comments(analysis: Analysis) -> tuple[str, ...]:
     return tuple(line for line in map(printable, lines) if line)
 
 
+def regions_summary(analysis: Analysis, count: int) -> str:
+    """Return the paragraph of the region report with `count` regions."""
+    if analysis.withdrawn is not None:
+        return summary(analysis)
+    if count == 0:
+        return "No region is reported any more: no finding is present at a known place. The findings report says what was found."
+    names = ", ".join(dict.fromkeys(finding.concept.meaning for finding in analysis.findings if finding.presence is Presence.PRESENT))
+    return f"{count} region{'s' if count > 1 else ''} that the model attended to for: {names}. The findings report says what was found."
+
+
+def regions_comments(analysis: Analysis) -> tuple[str, ...]:
+    """Return the comments of the region report: what an outline by this software is, and is not."""
+    return comments(analysis)[:1] if analysis.withdrawn is not None else (comments(analysis)[0], REGION)
+
+
 def completion_description(analysis: Analysis) -> str:
     """Return Completion Flag Description (0040,A492) for a report that is PARTIAL."""
+    if analysis.withdrawn is not None:
+        return "Withdrawn"
     reasons = ", ".join(dict.fromkeys(abstention.reason.value for abstention in analysis.abstentions))
     outcome = "Not all analysed" if analysis.outcome is Outcome.PARTIAL else analysis.outcome.value.capitalize()
     return (f"{outcome}: {reasons}" if reasons else outcome)[:_COMPLETION_DESCRIPTION_LENGTH]

@@ -4,9 +4,9 @@ import hashlib
 import json
 import uuid
 
-# The root of a UUID-derived UID is 2.25 (PS3.5 B.2). This one was drawn once, for this software: 8be680d4-3bef-4a10-a781-0559c8d7699a.
-IMPLEMENTATION_CLASS_UID = "2.25.185959532654914935738729857934295525786"
-IMPLEMENTATION_VERSION_NAME = "DICOM-NODE_0.1"
+from config.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+__all__ = ["IMPLEMENTATION_CLASS_UID", "IMPLEMENTATION_VERSION_NAME", "derived_uid", "tracking_uid"]
 
 _NAMESPACE = uuid.UUID("48a757ba-0f87-424d-8c64-4e7dde30b510")
 

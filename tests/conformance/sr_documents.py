@@ -24,6 +24,7 @@ from inference.findings import (
     Provenance,
     QualityGrade,
     QualityVerdict,
+    Region,
 )
 from reporting import EncodedResult, PreviousReport, Producer, encode_structured_report
 
@@ -244,6 +245,20 @@ MULTI_FRAME_POSITIVE = analysis(
 )
 PRIVATE_IMAGE = ImageRef(sop_class_uid="1.2.276.0.7230010.3.9.1", sop_instance_uid="1.2.276.0.7230010.3.1.4.7")
 PRIVATE_CLASS = analysis(inputs=(PRIVATE_IMAGE,), findings=(finding(presence=Presence.PRESENT, score=0.9, image=PRIVATE_IMAGE),))
+LOCALISED = replace(
+    POSITIVE,
+    findings=(
+        replace(
+            POSITIVE.findings[0],
+            regions=(
+                Region.box(FRONTAL, left=300, top=80, right=420.5, bottom=200),
+                Region(image=FRONTAL, points=((10, 10), (60, 12.25), (35, 70))),
+            ),
+        ),
+        replace(POSITIVE.findings[1], regions=(Region.box(LATERAL, left=0, top=0, right=448, bottom=512),)),
+    ),
+)
+WITHDRAWN = analysis(outcome=Outcome.NOT_ATTEMPTED, revision=2, withdrawn="images of another patient")
 KINDS: Mapping[str, Analysis] = {
     "positive": POSITIVE,
     "nothing found": NOTHING_FOUND,
@@ -256,13 +271,33 @@ KINDS: Mapping[str, Analysis] = {
     "faults": FAULTS,
     "multi-frame": MULTI_FRAME_POSITIVE,
     "private class": PRIVATE_CLASS,
+    "localised": LOCALISED,
+    "withdrawn": WITHDRAWN,
 }
+PREVIOUS = PreviousReport(
+    study_instance_uid=STUDY,
+    series_instance_uid="1.2.276.0.7230010.3.1.3.99",
+    sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
+    sop_instance_uid="1.2.276.0.7230010.3.1.4.99",
+    instance_number=1,
+)
+"""Some report that was sent before: a withdrawal always has one."""
+
+
+FRAMES_OF: Mapping[str, Mapping[str, object]] = {
+    MULTI_FRAME: {"NumberOfFrames": 20, "Modality": "US"},
+    BASIC_SR: {"Modality": "SR", "Rows": None, "Columns": None},
+}
+"""What else the header of an instance of some classes says."""
 
 
 def headers_of(made: Analysis) -> list[Dataset]:
     """Return a clean header of every input."""
-    frames = {MULTI_FRAME: {"NumberOfFrames": 20, "Modality": "US"}, BASIC_SR: {"Modality": "SR", "Rows": None, "Columns": None}}
-    return [header(image, **frames.get(image.sop_class_uid, {})) for image in made.inputs]
+    return [header(image, **FRAMES_OF.get(image.sop_class_uid, {})) for image in made.inputs]
+
+
+def predecessor(made: Analysis) -> PreviousReport | None:
+    return PREVIOUS if made.withdrawn is not None else None
 
 
 def encode(made: Analysis, previous: PreviousReport | None = None) -> EncodedResult:
@@ -339,3 +374,69 @@ def dirty_headers() -> dict[str, DirtyHeader]:
         "accession number of 20": DirtyHeader(dataset=header(AccessionNumber="A" * 20), faithful=("AccessionNumber",)),
     }
     return {name: DirtyHeader(dataset=dataset) for name, dataset in made.items()} | long
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CharacterSet:
+    """A Specific Character Set with a name as it is written in it, and as it reads."""
+
+    terms: tuple[str, ...]
+    name: bytes
+    reads: str
+
+    @property
+    def dataset(self) -> Dataset:
+        """A header in this character set: the name, and the family name as identifier and as its issuer."""
+        raw = self.name.partition(b"^")[0]
+        made = _raw("PatientName", "PN", self.name, SpecificCharacterSet=list(self.terms))
+        for keyword in ("PatientID", "IssuerOfPatientID"):
+            made._dict[Tag(keyword)] = RawDataElement(Tag(keyword), "LO", len(raw), raw, 0, False, True)
+        return made
+
+
+def _written(terms: str, name: str, codec: str) -> CharacterSet:
+    return CharacterSet(terms=(terms,), name=name.encode(codec), reads=name)
+
+
+_KANJI = b"\x1b$B;3ED\x1b(%b^\x1b$BB@O:\x1b(%b=\x1b$B$d$^$@\x1b(%b^\x1b$B$?$m$&\x1b(%b"
+CHARACTER_SETS: Mapping[str, CharacterSet] = {  # those with code extensions are the examples of PS3.5 annexes H, I and K
+    "Latin-1": _written("ISO_IR 100", "CANÄRY^Rüdiger", "latin-1"),
+    "Latin-2": _written("ISO_IR 101", "Wałęsa^Łukasz", "iso8859_2"),
+    "Latin-3": _written("ISO_IR 109", "Ĉapelo^Ĝis", "iso8859_3"),
+    "Latin-4": _written("ISO_IR 110", "Ķēniņš^Ģirts", "iso8859_4"),
+    "Latin-5": _written("ISO_IR 148", "Çavuşoğlu^İnci", "iso8859_9"),
+    "Latin-9": _written("ISO_IR 203", "Œuvre^Žan", "iso8859_15"),
+    "Cyrillic": _written("ISO_IR 144", "Люк^Филипп", "iso8859_5"),
+    "Arabic": _written("ISO_IR 127", "قباني^لنزار", "iso8859_6"),
+    "Greek": _written("ISO_IR 126", "Διονυσιος^Νικος", "iso8859_7"),
+    "Hebrew": _written("ISO_IR 138", "שרון^דבורה", "iso8859_8"),
+    "Thai": _written("ISO_IR 166", "นามสกุล^ชื่อ", "tis_620"),
+    "half-width katakana": _written("ISO_IR 13", "ﾔﾏﾀﾞ^ﾀﾛｳ", "shift_jis"),
+    "UTF-8": _written("ISO_IR 192", "CANÄRY^山田=王^小东", "utf-8"),
+    "GB18030": _written("GB18030", "Wang^XiaoDong=王^小东", "gb18030"),
+    "GBK": _written("GBK", "Wang^XiaoDong=王^小东", "gbk"),
+    "kanji": CharacterSet(
+        terms=("", "ISO 2022 IR 87"), name=b"Yamada^Tarou=" + _KANJI % ((b"B",) * 4), reads="Yamada^Tarou=山田^太郎=やまだ^たろう"
+    ),
+    "katakana and kanji": CharacterSet(
+        terms=("ISO 2022 IR 13", "ISO 2022 IR 87"),
+        name=b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3=" + _KANJI % ((b"J",) * 4),
+        reads="ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう",
+    ),
+    "kanji with the byte of a delimiter": CharacterSet(
+        terms=("", "ISO 2022 IR 87"), name=b"Sato^Hideo=\x1b$B:4F#\x1b(B^\x1b$B=(M:\x1b(B", reads="Sato^Hideo=佐藤^秀雄"
+    ),
+    "Latin and Cyrillic": CharacterSet(
+        terms=("ISO 2022 IR 100", "ISO 2022 IR 144"), name=b"\xc4ne^\x1b-L\xbb\xee\xda^\xc4", reads="Äne^Люк^Ä"
+    ),
+    "Korean": CharacterSet(
+        terms=("", "ISO 2022 IR 149"),
+        name=b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf",
+        reads="Hong^Gildong=洪^吉洞=홍^길동",
+    ),
+    "simplified Chinese": CharacterSet(
+        terms=("", "ISO 2022 IR 58"),
+        name=b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab=",
+        reads="Zhang^XiaoDong=张^小东",  # trailing null groups may be left out, PS3.5 6.2.1
+    ),
+}

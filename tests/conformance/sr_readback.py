@@ -15,7 +15,12 @@ _LOCAL = {
     ("UCUM", "{pixels}"): "pixels",
     ("SCT", "260870009"): "Priority",
     ("RFC5646", "en-US"): "English (United States)",
+    ("99DCMNODE", "RESULT-STATUS"): "Status of the result",
+    ("99DCMNODE", "WITHDRAWN"): "Withdrawn",
 }
+_REPORT = {("DCM", "126000")}
+_SELECTION = {("DCM", "113000"), ("DCM", "113010")}  # and never those that hide images, see IHE RAD IOCM
+_KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 _REFUTED = {"272519000", "373068000"}  # Absent, Undetermined
 
 
@@ -24,9 +29,10 @@ def readback(path: Path) -> tuple[str, ...]:
     document = dcmread(io.BytesIO(path.read_bytes()))
     problems = [*_code_problems(document), *_reference_problems(document), *_group_problems(document)]
     title = document.ConceptNameCodeSequence[0]
-    if (title.CodingSchemeDesignator, title.CodeValue) != ("DCM", "126000"):
-        problems.append("the title is not Imaging Measurement Report")
-    if document.VerificationFlag != "UNVERIFIED" or document.PreliminaryFlag != "PRELIMINARY":
+    selection = document.SOPClassUID == _KEY_OBJECTS
+    if (title.CodingSchemeDesignator, title.CodeValue) not in (_SELECTION if selection else _REPORT):
+        problems.append(f"the title is {title.CodeMeaning}")
+    if not selection and (document.VerificationFlag != "UNVERIFIED" or document.PreliminaryFlag != "PRELIMINARY"):
         problems.append("the report claims to be verified or final")
     return tuple(problems)
 
@@ -39,7 +45,8 @@ def walk(dataset: Dataset) -> Iterator[Dataset]:
 
 
 def concept(item: Dataset) -> str:
-    return str(item.ConceptNameCodeSequence[0].CodeValue)
+    names = item.get("ConceptNameCodeSequence", [])  # what a Key Object Selection refers to has none
+    return str(names[0].CodeValue) if names else ""
 
 
 def groups(document: Dataset) -> list[Dataset]:
@@ -64,7 +71,7 @@ _KNOWN = _known_meanings()
 
 def _code_problems(document: Dataset) -> Iterator[str]:
     for item in walk(document):
-        used = [*item.ConceptNameCodeSequence, *item.get("ConceptCodeSequence", [])]
+        used = [*item.get("ConceptNameCodeSequence", []), *item.get("ConceptCodeSequence", [])]
         used += [unit for value in item.get("MeasuredValueSequence", []) for unit in value.get("MeasurementUnitsCodeSequence", [])]
         for code in used:
             key = (code.CodingSchemeDesignator, code.CodeValue)
@@ -82,11 +89,14 @@ def _reference_problems(document: Dataset) -> Iterator[str]:
     used = {item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in walk(document) if item.ValueType in {"IMAGE", "COMPOSITE"}}
     for uid in used - evidence:
         yield f"{uid} is referenced but no evidence"
+    if any(item.ValueType == "SCOORD" and not item.get("ContentSequence") for item in walk(document)):
+        yield "a region is on no image"
 
 
 def _group_problems(document: Dataset) -> Iterator[str]:
+    of_regions = any(concept(item) == "130400" for item in walk(document))  # the regions of one finding share its tracking UID
     tracking = [item.UID for item in walk(document) if concept(item) == "112040"]
-    if len(set(tracking)) != len(tracking):
+    if len(set(tracking)) != len(tracking) and not of_regions:
         yield "two groups have the same tracking UID"
     for group in groups(document):
         named = {concept(item) for item in group.ContentSequence}

@@ -1,190 +1,124 @@
-"""Every kind of report under independent validators, dirty source headers included, and mutants that must be rejected."""
+"""A sample of what `make conformance` does in full: every kind of document under independent validators, and mutants rejected."""
 
-import io
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from highdicom.sr import srread
 from pydicom import dcmread
-from pydicom.dataset import Dataset
 
-from reporting import encode_structured_report
-from tests.conformance.sr_documents import FAILED, FRONTAL, KINDS, NOTHING_FOUND, POSITIVE, PRODUCER, dirty_headers, encode
-from tests.conformance.sr_readback import concept, groups, readback, walk
-from tests.conformance.sr_validators import dciodvfy, dsrdump, pixelmed
+from reporting import VARIANTS
+from tests.conformance.mutants import MUTANTS, write_mutant
+from tests.conformance.sr_documents import CHARACTER_SETS, FRONTAL, KINDS, dirty_headers
+from tests.conformance.sr_readback import groups, readback
+from tests.conformance.sr_validators import dciodvfy, dicom_validator, dsrdump, pixelmed
+from tests.conformance.suite import CLEAN, Document, documents, verdicts
 
 DIRTY = dirty_headers()
-DIRTY_UNDER_PIXELMED = ("minimal",)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mutant:
-    """One fault put into a passing report, and the validators that must see it."""
-
-    source: str
-    fault: Callable[[Dataset], None]
-    rejected_by: tuple[str, ...]
-
-
-def _items(document: Dataset, *codes: str) -> list[Dataset]:
-    return [item for item in walk(document) if concept(item) in codes]
-
-
-def _no_completion_flag(document: Dataset) -> None:
-    del document.CompletionFlag
-
-
-def _number_without_unit(document: Dataset) -> None:
-    del _items(document, "111012")[0].MeasuredValueSequence[0].MeasurementUnitsCodeSequence
-
-
-def _tracking_as_content(document: Dataset) -> None:
-    for item in _items(document, "112039"):
-        item.RelationshipType = "CONTAINS"
-
-
-def _wrong_meaning(document: Dataset) -> None:
-    _items(document, "111017")[0].ConceptCodeSequence[0].CodeMeaning = "No findings at all"
-
-
-def _no_device_uid(document: Dataset) -> None:
-    document.ContentSequence = [item for item in document.ContentSequence if concept(item) != "121012"]
-
-
-def _no_evidence(document: Dataset) -> None:
-    del document.CurrentRequestedProcedureEvidenceSequence
-
-
-def _dangling_image(document: Dataset) -> None:
-    _items(document, "121112")[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID = "1.2.3.4.5"
-
-
-def _empty_text(document: Dataset) -> None:
-    _items(document, "121111")[0].TextValue = ""
-
-
-def _no_algorithm(document: Dataset) -> None:
-    for group in groups(document):
-        group.ContentSequence = [item for item in group.ContentSequence if concept(item) != "111001"]
-
-
-def _verified_by_nobody(document: Dataset) -> None:
-    document.VerificationFlag = "VERIFIED"
-
-
-def _wrong_title(document: Dataset) -> None:
-    document.ConceptNameCodeSequence[0].CodeValue = "999999"
-
-
-def _illegal_relationship(document: Dataset) -> None:
-    groups(document)[0].ContentSequence[0].RelationshipType = "INFERRED FROM"
-
-
-def _no_results(document: Dataset) -> None:
-    document.ContentSequence = [item for item in document.ContentSequence if concept(item) not in {"126010", "C0034375"}]
-
-
-def _absent_finding_asserted(document: Dataset) -> None:
-    group = groups(document)[1]
-    asserted = dcmread(io.BytesIO(encode(POSITIVE).data))
-    present = next(item for item in groups(asserted)[1].ContentSequence if concept(item) == "121071")
-    group.ContentSequence.insert(2, present)
-
-
-MUTANTS: Mapping[str, Mutant] = {
-    "no completion flag": Mutant(source="failed", fault=_no_completion_flag, rejected_by=("dciodvfy", "dsrdump")),
-    "number without unit": Mutant(source="positive", fault=_number_without_unit, rejected_by=("dciodvfy", "dsrdump")),
-    "tracking with the wrong relationship": Mutant(source="not attempted", fault=_tracking_as_content, rejected_by=("pixelmed",)),
-    "wrong code meaning": Mutant(source="failed", fault=_wrong_meaning, rejected_by=("readback",)),
-    "no device UID": Mutant(source="not attempted", fault=_no_device_uid, rejected_by=("pixelmed",)),
-    "no evidence": Mutant(source="failed", fault=_no_evidence, rejected_by=("readback",)),
-    "dangling image": Mutant(source="failed", fault=_dangling_image, rejected_by=("readback",)),
-    "empty text": Mutant(source="failed", fault=_empty_text, rejected_by=("dciodvfy", "dsrdump")),
-    "no algorithm": Mutant(source="failed", fault=_no_algorithm, rejected_by=("readback",)),
-    "verified by nobody": Mutant(source="failed", fault=_verified_by_nobody, rejected_by=("dciodvfy", "dsrdump", "readback")),
-    "wrong title": Mutant(source="failed", fault=_wrong_title, rejected_by=("readback",)),
-    "illegal relationship": Mutant(source="failed", fault=_illegal_relationship, rejected_by=("dsrdump",)),
-    "no results": Mutant(source="not attempted", fault=_no_results, rejected_by=("pixelmed",)),
-    "absent finding asserted": Mutant(source="nothing found", fault=_absent_finding_asserted, rejected_by=("readback",)),
-}
+UNDER_PIXELMED = (  # its time grows with the tree, so it sees one report of each shape here and all of them in `make conformance`
+    ("sr-findings", "positive"),
+    ("sr-findings", "private class"),
+    ("sr-findings", "failed"),
+    ("sr-findings", "withdrawn"),
+    ("sr-regions", "localised"),
+)
+RICHEST = VARIANTS[0]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every report of this module as a file."""
-    folder = tmp_path_factory.mktemp("reports")
-    for name, analysis in KINDS.items():
-        (folder / f"{name}.dcm").write_bytes(encode(analysis).data)
-    for name, dirty in DIRTY.items():
-        made = encode_structured_report(NOTHING_FOUND, [dirty.dataset], producer=PRODUCER, previous=None)
-        (folder / f"dirty {name}.dcm").write_bytes(made.data)
-    for name in DIRTY_UNDER_PIXELMED:  # a small tree, because PixelMed's time grows with it
-        made = encode_structured_report(FAILED, [DIRTY[name].dataset], producer=PRODUCER, previous=None)
-        (folder / f"small {name}.dcm").write_bytes(made.data)
-    for name, mutant in MUTANTS.items():
-        document = dcmread(folder / f"{mutant.source}.dcm")
-        mutant.fault(document)
-        document.save_as(folder / f"mutant {name}.dcm")
-    return folder
+    """A place for every document of this module."""
+    return tmp_path_factory.mktemp("documents")
 
 
 @pytest.fixture(scope="module")
-def pixelmed_says(folder: Path) -> dict[Path, tuple[str, ...]]:
+def reports(folder: Path) -> Mapping[tuple[str, str], Document]:
+    """The two reports of every analysis, by kind and analysis, as they are stored."""
+    made = documents(folder, KINDS, [CLEAN], kinds=("sr-findings", "sr-regions"))
+    return {(one.kind, one.analysis): one for one in made if one.sop_class_uid == RICHEST}
+
+
+@pytest.fixture(scope="module")
+def mutants(folder: Path) -> Mapping[str, Path]:
+    """Every mutant as a file."""
+    return {name: write_mutant(folder, name) for name in MUTANTS}
+
+
+@pytest.fixture(scope="module")
+def pixelmed_says(reports: Mapping[tuple[str, str], Document], mutants: Mapping[str, Path], folder: Path) -> Mapping[Path, tuple[str, ...]]:
     """PixelMed's answers, from one run over all files that are for it."""
-    mutants = [f"mutant {name}" for name, mutant in MUTANTS.items() if "pixelmed" in mutant.rejected_by]
-    names = [*KINDS, *(f"small {name}" for name in DIRTY_UNDER_PIXELMED), *mutants]
-    return pixelmed([folder / f"{name}.dcm" for name in names])
+    for_it = [reports[which].path for which in UNDER_PIXELMED]
+    for_it += [mutants[name] for name, mutant in MUTANTS.items() if "pixelmed" in mutant.rejected_by]
+    minimal = documents(folder, ["failed"], ["minimal"], kinds=("sr-findings",))
+    return pixelmed([*for_it, *(one.path for one in minimal if one.sop_class_uid == RICHEST)])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_report_passes_dciodvfy_dsrdump_and_readback(folder: Path, kind: str) -> None:
-    path = folder / f"{kind}.dcm"
+@pytest.mark.parametrize("analysis", KINDS)
+def test_the_findings_report_of_every_analysis_is_valid(reports: Mapping[tuple[str, str], Document], analysis: str) -> None:
+    path = reports["sr-findings", analysis].path
 
-    assert (dciodvfy(path), dsrdump(path), readback(path)) == ((), (), ())
-
-
-@pytest.mark.parametrize("name", [*KINDS, *(f"small {name}" for name in DIRTY_UNDER_PIXELMED)])
-def test_every_kind_of_report_passes_pixelmed(folder: Path, pixelmed_says: dict[Path, tuple[str, ...]], name: str) -> None:
-    assert pixelmed_says[folder / f"{name}.dcm"] == ()
+    assert (dciodvfy(path), dsrdump(path), dicom_validator(path), readback(path)) == ((), (), (), ())
 
 
-@pytest.mark.parametrize("name", DIRTY)
-def test_a_dirty_source_header_gives_a_valid_report(folder: Path, name: str) -> None:
-    path = folder / f"dirty {name}.dcm"
-    faithful = DIRTY[name].faithful
+@pytest.mark.parametrize(("kind", "analysis"), [("sr-findings", "positive"), ("sr-regions", "localised"), ("sr-findings", "withdrawn")])
+def test_a_report_is_valid_in_every_sop_class(folder: Path, kind: str, analysis: str) -> None:
+    made = list(documents(folder, [analysis], [CLEAN], kinds=(kind,)))
 
-    remaining = [line for line in dciodvfy(path) if not any(f"</{keyword}(" in line for keyword in faithful)]
+    said = {(one.class_name, tool): lines for one in made for tool, lines in verdicts(one).items() if lines}
 
-    assert (remaining, dsrdump(path), readback(path)) == ([], (), ())
+    assert [one.sop_class_uid for one in made] == list(VARIANTS)
+    assert said == {}
+
+
+def test_pixelmed_accepts_the_reports(pixelmed_says: Mapping[Path, tuple[str, ...]], mutants: Mapping[str, Path]) -> None:
+    assert {path.name: said for path, said in pixelmed_says.items() if said and path not in mutants.values()} == {}
+
+
+@pytest.mark.parametrize("name", [*DIRTY, *(f"in {name}" for name in CHARACTER_SETS)])
+def test_a_header_as_it_is_met_in_the_field_gives_a_valid_report(folder: Path, name: str) -> None:
+    (report,) = (one for one in documents(folder, ["nothing found"], [name], kinds=("sr-findings",)) if one.sop_class_uid == RICHEST)
+    faithful = report.faithful
+
+    remaining = [line for line in dciodvfy(report.path) if not any(f"</{keyword}(" in line for keyword in faithful)]
+
+    assert (remaining, dsrdump(report.path), readback(report.path)) == ([], (), ())
 
 
 @pytest.mark.parametrize("name", [name for name, dirty in DIRTY.items() if dirty.faithful])
 def test_an_identity_that_is_too_long_is_kept_and_is_the_only_error(folder: Path, name: str) -> None:
-    errors = dciodvfy(folder / f"dirty {name}.dcm")
+    (report,) = (one for one in documents(folder, ["nothing found"], [name], kinds=("sr-findings",)) if one.sop_class_uid == RICHEST)
+
+    errors = dciodvfy(report.path)
 
     assert [line.partition("</")[2].partition("(")[0] for line in errors] == list(DIRTY[name].faithful)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_report_with_one_fault_is_rejected(folder: Path, pixelmed_says: dict[Path, tuple[str, ...]], name: str) -> None:
-    path = folder / f"mutant {name}.dcm"
-    verdicts = {"dciodvfy": dciodvfy(path), "dsrdump": dsrdump(path), "readback": readback(path), "pixelmed": pixelmed_says.get(path, ())}
+def test_a_report_with_one_fault_is_rejected(mutants: Mapping[str, Path], pixelmed_says: Mapping[Path, tuple[str, ...]], name: str) -> None:
+    path = mutants[name]
+    said = {"dciodvfy": dciodvfy(path), "dsrdump": dsrdump(path), "readback": readback(path), "pixelmed": pixelmed_says.get(path, ())}
 
-    assert {tool for tool in MUTANTS[name].rejected_by if not verdicts[tool]} == set()
+    assert {tool for tool in MUTANTS[name].rejected_by if not said[tool]} == set()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_highdicom_reads_every_kind_of_report(folder: Path, kind: str) -> None:
-    report = srread(folder / f"{kind}.dcm")
+@pytest.mark.parametrize("analysis", KINDS)
+def test_highdicom_reads_the_report_of_every_analysis(reports: Mapping[tuple[str, str], Document], analysis: str) -> None:
+    report = srread(reports["sr-findings", analysis].path)
 
-    expected = 1 + len(KINDS[kind].findings) + len({(verdict.by_model, verdict.image) for verdict in KINDS[kind].quality})
+    of = KINDS[analysis]
+    expected = 1 + len(of.findings) + len({(verdict.by_model, verdict.image) for verdict in of.quality})
     assert len(report.content.get_image_measurement_groups()) == expected
 
 
-def test_the_image_of_a_positive_report_is_found_by_its_tracking_uid(folder: Path) -> None:
-    document = dcmread(folder / "positive.dcm")
+def test_highdicom_finds_the_regions(reports: Mapping[tuple[str, str], Document]) -> None:
+    report = srread(reports["sr-regions", "localised"].path)
+
+    shapes = [group.roi.GraphicType for group in report.content.get_planar_roi_measurement_groups()]
+    assert shapes == ["POLYLINE", "POLYLINE"], "the two of the Present finding, and none of the undetermined one"
+
+
+def test_the_image_of_a_positive_report_is_found_by_its_tracking_uid(reports: Mapping[tuple[str, str], Document]) -> None:
+    document = dcmread(reports["sr-findings", "positive"].path)
 
     images = [item for item in groups(document)[1].ContentSequence if item.ValueType == "IMAGE"]
 

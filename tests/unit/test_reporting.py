@@ -1,15 +1,18 @@
 """The findings report: what it says, what it never says, and that the same result is the same document."""
 
+import hashlib
 import io
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from typing import get_args
 
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from config.destinations import ResultKind
 from inference.findings import Abstention, AbstentionReason, FlagLevel, ImageKind, Outcome, Presence
-from reporting import ENCODERS, EncodedResult, PreviousReport, Producer, encode_structured_report
+from reporting import ENCODERS, EncodedResult, MediaType, PreviousReport, Producer, encode_structured_report
 from reporting.uids import IMPLEMENTATION_CLASS_UID
 from tests.conformance.sr_documents import (
     FAILED,
@@ -17,15 +20,18 @@ from tests.conformance.sr_documents import (
     FRONTAL,
     KINDS,
     LATERAL,
+    LOCALISED,
     MULTI_FRAME_POSITIVE,
     NOT_ATTEMPTED,
     NOTHING_FOUND,
     PARTIAL,
     POSITIVE,
+    PREVIOUS,
     PRODUCER,
     QUALITY_ONLY,
     SHADOW,
     STUDY,
+    WITHDRAWN,
     analysis,
     encode,
     finding,
@@ -343,12 +349,49 @@ def test_an_institution_may_be_left_out() -> None:
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
-def test_every_registered_encoder_makes_a_file_of_its_kind_with_its_uids_and_digest(kind: str) -> None:
-    result = ENCODERS[kind](POSITIVE, headers_of(POSITIVE), producer=PRODUCER, previous=None)
+def test_every_registered_encoder_makes_a_result_of_its_kind_with_its_identifier_and_digest(kind: str) -> None:
+    headers = [header(image, PhotometricInterpretation="MONOCHROME2") for image in LOCALISED.inputs]
+    result = ENCODERS[kind](LOCALISED, headers, producer=PRODUCER, previous=None, companions=(encode(LOCALISED),))
 
-    document = _read(result)
-    assert (result.kind, result.sop_class_uid, result.sop_instance_uid) == (kind, document.SOPClassUID, document.SOPInstanceUID)
-    assert document.file_meta.MediaStorageSOPInstanceUID == document.SOPInstanceUID
+    assert result is not None
+    assert (result.kind, result.digest) == (kind, hashlib.sha256(result.data).hexdigest())
+    assert 0 < len(result.sop_instance_uid) <= 64
+    assert (result.sop_class_uid != "") == (result.media_type is MediaType.DICOM)
+    if result.sop_class_uid:
+        document = _read(result)
+        assert (result.sop_class_uid, result.sop_instance_uid) == (document.SOPClassUID, document.SOPInstanceUID)
+        assert document.file_meta.MediaStorageSOPInstanceUID == document.SOPInstanceUID
+
+
+def test_a_destination_can_ask_for_every_kind_of_result_and_for_no_other() -> None:
+    assert set(get_args(ResultKind)) == set(ENCODERS)
+
+
+def test_a_withdrawal_holds_no_answer_and_says_why() -> None:
+    document = _read(encode(WITHDRAWN, PREVIOUS))
+
+    assert (document.CompletionFlag, document.CompletionFlagDescription) == ("PARTIAL", "Withdrawn")
+    assert (_values(document, "111017"), _values(document, "RESULT-STATUS")) == (
+        ["No algorithms succeeded; without findings"],
+        ["Withdrawn"],
+    )
+    (summary,) = _values(document, "121111")
+    assert summary.startswith("WITHDRAWN:")
+    assert summary.endswith("Reason: images of another patient")
+    assert len(groups(document)) == 1
+
+
+def test_a_withdrawal_with_an_answer_or_without_a_reason_is_impossible() -> None:
+    for change in ({"withdrawn": " "}, {"findings": POSITIVE.findings}, {"outcome": Outcome.SUCCEEDED}):
+        with pytest.raises(ValueError, match="a withdrawal has a reason, and no answers"):
+            replace(WITHDRAWN, **change)
+
+
+def test_viewers_are_told_to_show_what_each_item_is_about() -> None:
+    document = _read(encode(POSITIVE))
+
+    containers = [document, *(item for item in walk(document) if item.ValueType == "CONTAINER")]
+    assert {item.ContinuityOfContent for item in containers} == {"SEPARATE"}
 
 
 def test_a_producer_is_a_value() -> None:

@@ -45,7 +45,7 @@ def test_a_positive_report_leads_with_what_was_found_and_how_sure() -> None:
 
     assert "EMERGENCY REVIEW suggested. Pneumothorax: present (87.3 %, threshold 42 %)." in text
     assert "Priority: Emergency" in text
-    assert "Present       Pneumothorax: 87.3 % (threshold 42.0 %)" in text
+    assert "Present       Pneumothorax: 87.3 % (threshold 42 %)" in text
 
 
 def test_findings_are_listed_present_first() -> None:
