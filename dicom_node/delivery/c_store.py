@@ -1,31 +1,25 @@
-"""Results to an archive by C-STORE (PS3.4 Annex B): one association a call, the one SOP class that is sent, nothing else."""
+"""Results to an archive by C-STORE (PS3.4 Annex B): one association a call, the SOP classes that may be sent, nothing else."""
 
-import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from io import BytesIO
 
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID, ImplicitVRLittleEndian
-from pynetdicom import evt
 from pynetdicom.association import Association
-from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time from a table
 
 from config.destinations import CStoreDestination
-from dicom_node.delivery import Receipt
-from dicom_node.entity import own_entity
+from dicom_node.delivery import Outgoing, Receipt
+from dicom_node.delivery.associating import Caller
+from dicom_node.delivery.variants import SOP_CLASSES, content_as, offers, read_content
 from dicom_node.failures import (
     AssociationAbortedError,
-    AssociationRejectedError,
     DeliveryError,
-    DestinationUnreachableError,
     EmptyAnswerError,
     PresentationContextRefusedError,
-    ResultMissingError,
     ResultUnsuitableError,
     StoreFailedError,
     StoreRefusedError,
@@ -33,6 +27,7 @@ from dicom_node.failures import (
 
 SUCCESS = 0x0000
 DUPLICATE_SOP_INSTANCE = 0x0111
+SOP_CLASS_NOT_SUPPORTED = 0x0122
 
 ACCEPTED_WITH_WARNING: Mapping[int, str] = {
     0xB000: "coercion of data elements",
@@ -67,95 +62,112 @@ FAILURES = (
 class CStoreChannel:
     """Sends one result in one association and returns the archive's status.
 
-    The file is sent as it lies. Implicit VR Little Endian, which PS3.5 10.1 obliges us to propose, is a second presentation
-    context: an archive that takes nothing else gets the same content in that encoding.
+    Of a report all SOP classes that the destination may get are proposed, and the richest that the archive accepts is sent; once
+    that is known, only that one is proposed. The file is sent as it lies. Implicit VR Little Endian, which PS3.5 10.1 obliges us
+    to propose, is a presentation context of its own: an archive that takes nothing else gets the same content in that encoding.
     """
 
     def __init__(self, destination: CStoreDestination, *, calling_ae_title: str, clock: Callable[[], datetime]) -> None:
         self._destination = destination
         self._clock = clock
-        self._entity = own_entity(calling_ae_title)
-        self._entity.connection_timeout = destination.timeout_s
-        self._entity.acse_timeout = destination.timeout_s
-        self._entity.dimse_timeout = destination.timeout_s
-        self._entity.network_timeout = destination.timeout_s
+        self._caller = Caller(
+            name=destination.name,
+            host=destination.host,
+            port=destination.port,
+            ae_title=destination.ae_title,
+            calling_ae_title=calling_ae_title,
+            timeout_s=destination.timeout_s,
+            maximum_bytes_per_s=destination.maximum_bytes_per_s,
+            tls=destination.tls,
+        )
 
-    def deliver(self, path: Path, sop_class_uid: str, sop_instance_uid: str) -> Receipt:
+    def deliver(self, result: Outgoing) -> Receipt:
         """Return the archive's receipt; see `DeliveryChannel`."""
-        result = _read(path, sop_class_uid, sop_instance_uid)
-        with self._associate(sop_class_uid, result.file_meta.TransferSyntaxUID) as association:
+        part10 = read_content(result)
+        transfer_syntax_uid = str(_parsed(part10, result.sop_class_uid, result.sop_instance_uid).file_meta.TransferSyntaxUID)
+        offered = offers(result, self._destination.variants)
+        if result.accepted_as in offered and len(offered) > 1:
             try:
-                answer = association.send_c_store(result)
-            except (RuntimeError, ValueError) as exc:
-                raise AssociationAbortedError(f"{self._destination.name} ended the association before {sop_instance_uid} was sent") from exc
+                return self._deliver(result, part10, (result.accepted_as,), transfer_syntax_uid)
+            except PresentationContextRefusedError:  # the archive changed its mind: offer everything again
+                pass
+        return self._deliver(result, part10, offered, transfer_syntax_uid)
+
+    def _deliver(self, result: Outgoing, part10: bytes, offered: tuple[str, ...], transfer_syntax_uid: str) -> Receipt:
+        with self._caller.associate(offered, transfer_syntax_uid, size_bytes=len(part10)) as association:
+            accepted = {context.abstract_syntax for context in association.accepted_contexts}
+            candidates = [uid for uid in offered if uid in accepted]
+            for sop_class_uid in candidates[:-1]:
+                try:
+                    return self._send(association, result, part10, sop_class_uid)
+                except StoreRefusedError as exc:
+                    if exc.status != f"0x{SOP_CLASS_NOT_SUPPORTED:04X}":
+                        raise
+            return self._send(association, result, part10, candidates[-1])
+
+    def _send(self, association: Association, result: Outgoing, part10: bytes, sop_class_uid: str) -> Receipt:
+        content = content_as(result, part10, sop_class_uid)
+        parsed = _parsed(content.part10, content.sop_class_uid, content.sop_instance_uid)
+        try:
+            answer = association.send_c_store(parsed)
+        except (RuntimeError, ValueError) as exc:
+            name = self._destination.name
+            raise AssociationAbortedError(f"{name} ended the association before {content.sop_instance_uid} was sent") from exc
         if "Status" not in answer:
             raise EmptyAnswerError(
-                f"{self._destination.name} gave no status for {sop_instance_uid}: time-out or abort; it will be sent again"
+                f"{self._destination.name} gave no status for {content.sop_instance_uid}: time-out or abort; it will be sent again"
             )
-        return self._receipt(int(answer.Status), sop_instance_uid)
-
-    def _receipt(self, code: int, sop_instance_uid: str) -> Receipt:
-        status = f"0x{code:04X}"
+        code = int(answer.Status)
         warning = code in ACCEPTED_WITH_WARNING
-        if code == SUCCESS or warning:
-            return Receipt(destination=self._destination.name, status=status, accepted=True, warning=warning, at=self._clock())
-        failure = next((entry for entry in FAILURES if entry.first <= code <= entry.last), None)
-        error, meaning = (failure.error, failure.meaning) if failure else (StoreFailedError, "a status that C-STORE does not know")
-        raise error(f"{self._destination.name} answered {status} for {sop_instance_uid}: {meaning}", status=status)
+        if code != SUCCESS and not warning:
+            raise failure_of(code, self._destination.name, content.sop_instance_uid)
+        return Receipt(
+            destination=self._destination.name,
+            status=f"0x{code:04X}",
+            accepted=True,
+            warning=warning,
+            at=self._clock(),
+            sop_class_uid=content.sop_class_uid,
+            sop_instance_uid=content.sop_instance_uid,
+        )
 
-    @contextmanager
-    def _associate(self, sop_class_uid: str, transfer_syntax_uid: str) -> Iterator[Association]:
-        connected: list[bool] = []
-        syntaxes = dict.fromkeys((transfer_syntax_uid, ImplicitVRLittleEndian))
-        try:
-            association = self._entity.associate(
-                self._destination.host,
-                self._destination.port,
-                contexts=[build_context(sop_class_uid, syntax) for syntax in syntaxes],
-                ae_title=self._destination.ae_title,
-                evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once), (evt.EVT_CONN_OPEN, lambda _event: connected.append(True))],
+    def probe(self) -> str:
+        """Return the answer to a C-ECHO, and as what the archive takes reports; it raises as `DeliveryChannel` says."""
+        wanted = [SOP_CLASSES[name] for name in self._destination.variants] if "sr-findings" in self._destination.results else []
+        with self._caller.associate((Verification, *wanted), "") as association:
+            accepted = {context.abstract_syntax for context in association.accepted_contexts}
+            if Verification not in accepted:
+                raise PresentationContextRefusedError(f"{self._destination.name} does not take C-ECHO (Verification SOP Class)")
+            try:
+                answer = association.send_c_echo()
+            except (RuntimeError, ValueError) as exc:
+                raise AssociationAbortedError(f"{self._destination.name} ended the association before C-ECHO was sent") from exc
+        if "Status" not in answer:
+            raise EmptyAnswerError(f"{self._destination.name} gave no status for C-ECHO: time-out or abort")
+        status = f"0x{int(answer.Status):04X}"
+        if int(answer.Status) != SUCCESS:
+            raise StoreFailedError(f"{self._destination.name} answered {status} to C-ECHO; its log says why", status=status)
+        taken = [name for name in self._destination.variants if SOP_CLASSES[name] in accepted]
+        if wanted and not taken:
+            raise PresentationContextRefusedError(
+                f"{self._destination.name} answers C-ECHO but takes reports as none of {', '.join(self._destination.variants)}; "
+                "enable one of these SOP classes there",
+                status=status,
             )
-        except OSError as exc:  # the host name does not resolve
-            raise self._unreachable() from exc
-        if not association.is_established:
-            raise self._no_association(association, sop_class_uid) if connected else self._unreachable()
-        try:
-            yield association
-        finally:
-            if association.is_established:
-                association.release()
-
-    def _unreachable(self) -> DestinationUnreachableError:
-        to = self._destination
-        return DestinationUnreachableError(f"{to.name} is not reachable at {to.host}:{to.port}; is it running, is the network open?")
-
-    def _no_association(self, association: Association, sop_class_uid: str) -> DeliveryError:
-        to = self._destination
-        answer = association.acceptor.primitive
-        if association.is_rejected and answer is not None:
-            return AssociationRejectedError(
-                f"{to.name} rejected the association ({answer.result_str}, {answer.source_str}: {answer.reason_str}); "
-                f"does it know {self._entity.ae_title!r}, is it called {to.ae_title!r}?"
-            )
-        if association.rejected_contexts:
-            return PresentationContextRefusedError(
-                f"{to.name} does not take {UID(sop_class_uid).name} ({sop_class_uid}); enable that SOP class there and requeue"
-            )
-        return AssociationAbortedError(f"{to.name} is connected but aborted the association or did not answer; is it a DICOM archive?")
+        return f"C-ECHO {status}" + (f", reports as {', '.join(taken)}" if taken else "")
 
 
-def _send_at_once(event: evt.Event) -> None:
-    """Switch Nagle's algorithm off: command set and data set are two writes, and the second would wait 40 ms for an acknowledgement."""
-    connection = event.assoc.dul.socket
-    if connection is not None and connection.socket is not None:
-        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def failure_of(code: int, name: str, sop_instance_uid: str, *, status: str = "") -> DeliveryError:
+    """Return what a failure status means. `status` is the answer as it came, where it is more than the code."""
+    status = status or f"0x{code:04X}"
+    known = next((entry for entry in FAILURES if entry.first <= code <= entry.last), None)
+    error, meaning = (known.error, known.meaning) if known else (StoreFailedError, "a status that C-STORE does not know")
+    return error(f"{name} answered {status} for {sop_instance_uid}: {meaning}", status=status)
 
 
-def _read(path: Path, sop_class_uid: str, sop_instance_uid: str) -> FileDataset:
+def _parsed(part10: bytes, sop_class_uid: str, sop_instance_uid: str) -> FileDataset:
     try:
-        result = dcmread(path)
-    except FileNotFoundError as exc:
-        raise ResultMissingError(f"the file of result {sop_instance_uid} is not in the object store; is it mounted?") from exc
+        result = dcmread(BytesIO(part10))
     except (InvalidDicomError, EOFError, ValueError) as exc:
         raise ResultUnsuitableError(f"the file of result {sop_instance_uid} cannot be read; requeue the study") from exc
     if (result.get("SOPClassUID"), result.get("SOPInstanceUID")) != (

@@ -1,4 +1,4 @@
-"""Results into a folder, as Part 10 files named by their SOP Instance UID: whole or not at all, never overwritten."""
+"""Results into a folder, as files named by their SOP Instance UID or identifier: whole or not at all, never overwritten."""
 
 import errno
 import os
@@ -9,39 +9,60 @@ from datetime import datetime
 from pathlib import Path
 
 from config.destinations import FolderDestination
-from dicom_node.delivery import Receipt
-from dicom_node.failures import DestinationUnreachableError, ResultConflictError, ResultMissingError, ResultUnsuitableError
+from dicom_node.delivery import Outgoing, Receipt
+from dicom_node.delivery.pace import Pace
+from dicom_node.delivery.variants import read_content
+from dicom_node.failures import DestinationUnreachableError, ResultConflictError, ResultUnsuitableError
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
-_MAXIMUM_UID_LENGTH = 64
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
+_LONGEST = 64
+_ENDINGS = frozenset({".dcm", ".hl7", ".json"})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
 class FolderChannel:
-    """Writes results as `<SOP Instance UID>.dcm`. The folder must exist: a missing one is taken for a share that is not mounted."""
+    """Writes results under their SOP Instance UID or identifier, with the ending that says what they are (.dcm, .hl7, .json).
+
+    The folder must exist: a missing one is taken for a share that is not mounted.
+    """
 
     def __init__(self, destination: FolderDestination, *, calling_ae_title: str, clock: Callable[[], datetime]) -> None:
         self._name = destination.name
         self._folder = destination.folder
         self._clock = clock
+        self._pace = Pace(destination.maximum_bytes_per_s)
 
-    def deliver(self, path: Path, sop_class_uid: str, sop_instance_uid: str) -> Receipt:
+    def deliver(self, result: Outgoing) -> Receipt:
         """Return a receipt with status "written", or "present" if the same file was there already; it is on disk now."""
-        if len(sop_instance_uid) > _MAXIMUM_UID_LENGTH or not _UID.fullmatch(sop_instance_uid):
-            raise ResultUnsuitableError(f"a result has no valid SOP Instance UID to name its file in {self._name}; requeue the study")
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError as exc:
-            raise ResultMissingError(f"the file of result {sop_instance_uid} is not in the object store; is it mounted?") from exc
-        target = self._folder / f"{sop_instance_uid}.dcm"
+        target = self._folder / self._file_name(result)
+        content = read_content(result)
         try:
             status = "written" if self._create(target, content) else "present"
         except OSError as exc:
-            reason = errno.errorcode.get(exc.errno or 0, "unknown")
-            raise DestinationUnreachableError(
-                f"{self._name} takes no file ({reason}); is the folder mounted, writable and not full?"
-            ) from exc
+            raise self._takes_no_file(exc) from exc
         return Receipt(destination=self._name, status=status, accepted=True, warning=False, at=self._clock())
+
+    def probe(self) -> str:
+        """Return that a file can be made; it raises as `DeliveryChannel` says."""
+        trial = self._folder / f".probe.{uuid.uuid4().hex}.part"
+        try:
+            trial.touch(exist_ok=False)
+            trial.unlink()
+        except OSError as exc:
+            raise self._takes_no_file(exc) from exc
+        return "writable"
+
+    def _file_name(self, result: Outgoing) -> str:
+        form = _UID if result.sop_class_uid else _IDENTIFIER
+        name = result.sop_instance_uid if result.sop_class_uid else result.sop_instance_uid.removeprefix("urn:uuid:")
+        if len(name) > _LONGEST or not form.fullmatch(name) or result.path.suffix not in _ENDINGS:
+            raise ResultUnsuitableError(f"a result has no valid SOP Instance UID to name its file in {self._name}; requeue the study")
+        return name + result.path.suffix
+
+    def _takes_no_file(self, exc: OSError) -> DestinationUnreachableError:
+        reason = errno.errorcode.get(exc.errno or 0, "unknown")
+        return DestinationUnreachableError(f"{self._name} takes no file ({reason}); is the folder mounted, writable and not full?")
 
     def _create(self, target: Path, content: bytes) -> bool:
         """Make `target` hold `content`, durably. Return False if it did already."""
@@ -53,7 +74,8 @@ class FolderChannel:
         temporary = self._folder / f".{target.name}.{uuid.uuid4().hex}.part"
         try:
             with temporary.open("xb") as file:
-                file.write(content)
+                for block in self._pace.blocks(content):
+                    file.write(block)
                 file.flush()
                 os.fsync(file.fileno())
             _publish(temporary, target)

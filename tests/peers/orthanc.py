@@ -39,6 +39,9 @@ end
 """
 
 
+DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
+
 class OrthancError(Exception):
     """Orthanc did not start, died, or answered with an error. The message ends with its log."""
 
@@ -65,6 +68,7 @@ class OrthancPeer:
         folder: where its database, configuration and log go; kept afterwards.
         ae_title: its own AE title; it refuses associations that call another one.
         modalities: who may talk to it over DICOM, and to whom it may send.
+        dicomweb: serve STOW-RS too, under `dicomweb_url`.
         route_stable_studies_to: name of the modality to which each study goes once nothing new came for `stable_age_s`.
     """
 
@@ -76,6 +80,7 @@ class OrthancPeer:
         modalities: Sequence[Modality] = (),
         route_stable_studies_to: str | None = None,
         stable_age_s: int = 1,
+        dicomweb: bool = False,
     ) -> None:
         if route_stable_studies_to is not None and route_stable_studies_to not in {modality.name for modality in modalities}:
             raise ValueError(f"there is no modality {route_stable_studies_to!r} to route to")
@@ -85,6 +90,7 @@ class OrthancPeer:
         self._modalities = tuple(modalities)
         self._route_to = route_stable_studies_to
         self._stable_age_s = stable_age_s
+        self._dicomweb = dicomweb
         self.dicom_port = self.http_port = 0
 
     def __enter__(self) -> Self:
@@ -134,7 +140,8 @@ class OrthancPeer:
             "Name": self.ae_title,
             "StorageDirectory": str(self._folder / "storage"),
             "IndexDirectory": str(self._folder / "storage"),
-            "Plugins": [],
+            "Plugins": [str(DICOMWEB_PLUGIN)] if self._dicomweb else [],
+            "DicomWeb": {"Enable": self._dicomweb, "Root": "/dicom-web/"},
             "LuaScripts": scripts,
             "HttpPort": self.http_port,
             "RemoteAccessAllowed": False,
@@ -153,6 +160,11 @@ class OrthancPeer:
             "DicomScuTimeout": 10,
             "DicomScpTimeout": 10,
         }
+
+    @property
+    def dicomweb_url(self) -> str:
+        """The base URL of its DICOMweb service."""
+        return f"http://{self.host}:{self.http_port}/dicom-web"
 
     @property
     def _log_file(self) -> Path:

@@ -1,10 +1,13 @@
 """A small valid Structured Report to deliver. The patient is a canary: if it shows up in a log, a test fails."""
 
 from io import BytesIO
+from pathlib import Path
 
 from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian, generate_uid
+
+from dicom_node.delivery import Outgoing
 
 
 def structured_report(sop_instance_uid: str | None = None, *, text: str = "Nothing was analysed.") -> bytes:
@@ -41,6 +44,11 @@ def structured_report(sop_instance_uid: str | None = None, *, text: str = "Nothi
     file = BytesIO()
     dcmwrite(file, report, enforce_file_format=True)
     return file.getvalue()
+
+
+def outgoing(path: Path, sop_class_uid: str, sop_instance_uid: str, *, kind: str = "sr-findings", accepted_as: str = "") -> Outgoing:
+    """Return a result on its way."""
+    return Outgoing(path=path, kind=kind, sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid, accepted_as=accepted_as)
 
 
 def _code(value: str, scheme: str, meaning: str) -> Dataset:

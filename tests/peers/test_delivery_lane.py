@@ -15,10 +15,13 @@ from pydicom.uid import Comprehensive3DSRStorage
 
 from config.destinations import CStoreDestination, DeliverSection, Destination, FolderDestination
 from config.schema import NodeSection, Settings
-from dicom_node.delivery import ClaimedDelivery, DeliveryChannel, Receipt, open_channel
-from dicom_node.delivery.lane import IDLE_S, DeliveryOutcome, Lane, LaneTools, run_deliver
+from dicom_node.delivery import ClaimedDelivery, DeliveryChannel, Outgoing, Receipt, open_channel
+from dicom_node.delivery.circuit import Circuit
+from dicom_node.delivery.lane import IDLE_S, DeliveryOutcome, Lane, LaneTools
+from dicom_node.delivery.process import run_deliver
 from dicom_node.demo.archive import Archive
-from dicom_node.failures import DestinationUnreachableError, StoreFailedError
+from dicom_node.failures import DestinationUnreachableError, StoreFailedError, StoreRefusedError
+from dicom_node.lifecycle import CircuitState
 from tests.fakes import FakeDeliveryLedger
 from tests.peers.reports import structured_report
 from tests.peers.scripted import SILENCE, scripted_archive, unused_port
@@ -118,11 +121,14 @@ class ScriptedChannel:
     failures: dict[str, Exception] = field(default_factory=dict)
     delivered: list[str] = field(default_factory=list)
 
-    def deliver(self, path: Path, sop_class_uid: str, sop_instance_uid: str) -> Receipt:
-        if sop_instance_uid in self.failures:
-            raise self.failures[sop_instance_uid]
-        self.delivered.append(sop_instance_uid)
+    def deliver(self, result: Outgoing) -> Receipt:
+        if result.sop_instance_uid in self.failures:
+            raise self.failures[result.sop_instance_uid]
+        self.delivered.append(result.sop_instance_uid)
         return Receipt(destination="pacs", status="0x0000", accepted=True, warning=False, at=datetime(2026, 1, 2, tzinfo=UTC))
+
+    def probe(self) -> str:
+        return "never asked"
 
 
 def lane_with(
@@ -202,20 +208,101 @@ def test_a_dead_destination_never_holds_up_another(results: Results, tmp_path: P
     assert len(requests) <= 1
 
 
+def next_step(lane: Lane, ledger: FakeDeliveryLedger, clock: Clock) -> float:
+    """Take a step, then wait for as long as the lane does; return that time in seconds."""
+    before = clock.now
+    clock.advance(lane.step())
+    clock.now = max(clock.now, ledger.circuit("pacs", now=clock.now).not_before)
+    return (clock.now - before).total_seconds()
+
+
 def test_after_a_failure_the_lane_pauses_so_that_a_dead_archive_is_not_hammered(results: Results) -> None:
     clock = Clock()
     everything = [results.add(key, "pacs") for key in range(50)]
     channel = ScriptedChannel({delivery.sop_instance_uid: DestinationUnreachableError("down") for delivery in everything})
     ledger = FakeDeliveryLedger(*everything)
     lane = lane_with(channel, ledger, results, clock)
-    pauses_s = []
-    for _ in range(20):
-        pauses_s.append(lane.step())
-        clock.advance(pauses_s[-1])
-    assert len(ledger.claims) <= 20
+    pauses_s = [next_step(lane, ledger, clock) for _ in range(20)]
+    assert len(ledger.claims) == 20
     assert max(pauses_s) > 60, "pauses grow while the archive stays dead"
     assert max(pauses_s) <= 450
     assert sum(pauses_s[10:]) > sum(pauses_s[:10])
+
+
+def test_a_week_without_the_archive_parks_nothing_and_costs_one_attempt_a_pause(results: Results) -> None:
+    clock = Clock()
+    everything = [results.add(key, "pacs") for key in range(20)]
+    channel = ScriptedChannel({delivery.sop_instance_uid: DestinationUnreachableError("down") for delivery in everything})
+    ledger = FakeDeliveryLedger(*everything)
+    settings = DeliverSection(retry_s=10, maximum_retry_s=900, maximum_attempts=5)
+    lane = lane_with(channel, ledger, results, clock, settings)
+    until = clock.now + timedelta(days=7)
+    while clock.now < until:
+        next_step(lane, ledger, clock)
+    assert all(retry_at is not None for _, _, _, retry_at in ledger.failures)
+    assert len(ledger.claims) < 7 * 24 * 3600 / 200, "a probe every four minutes on average"
+    channel.failures.clear()
+    while len(channel.delivered) < 20:
+        next_step(lane, ledger, clock)
+    assert clock.now < until + timedelta(minutes=30)
+
+
+def test_the_circuit_opens_after_some_failures_in_a_row_and_one_success_closes_it(results: Results) -> None:
+    clock = Clock()
+    ledger = FakeDeliveryLedger(*(results.add(key, "pacs") for key in range(1, 9)))
+    channel = ScriptedChannel({f"2.25.{key}": DestinationUnreachableError("down") for key in range(1, 9)})
+    lane = lane_with(channel, ledger, results, clock, DeliverSection(retry_s=10, maximum_retry_s=60, failures_to_open=3))
+    states = []
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(5):
+            next_step(lane, ledger, clock)
+            states.append(ledger.circuit("pacs", now=clock.now).state)
+        channel.failures.clear()
+        while not channel.delivered:
+            next_step(lane, ledger, clock)
+    assert states == [CircuitState.CLOSED, CircuitState.CLOSED, CircuitState.OPEN, CircuitState.OPEN, CircuitState.OPEN]
+    assert ledger.circuit("pacs", now=clock.now).state is CircuitState.CLOSED
+    (opened,) = [log for log in logs if log["event"] == "destination_circuit_opened"]
+    assert (opened["log_level"], opened["failures"], opened["reason"]) == ("error", 3, "down")
+    (closed,) = [log for log in logs if log["event"] == "destination_circuit_closed"]
+    assert closed["failures"] == 5
+
+
+def test_while_the_circuit_is_open_nothing_is_claimed_before_its_time(results: Results) -> None:
+    clock = Clock()
+    ledger = FakeDeliveryLedger(*(results.add(key, "pacs") for key in range(1, 9)))
+    channel = ScriptedChannel({f"2.25.{key}": DestinationUnreachableError("down") for key in range(1, 9)})
+    lane = lane_with(channel, ledger, results, clock, DeliverSection(retry_s=3600, maximum_retry_s=36000, failures_to_open=1))
+    lane.step()
+    assert ledger.circuit("pacs", now=clock.now).is_waiting(clock.now)
+    assert [lane.step() for _ in range(10)] == [IDLE_S] * 10
+    assert len(ledger.claims) == 1
+
+
+def test_a_destination_that_refuses_one_object_is_well(results: Results) -> None:
+    clock = Clock()
+    ledger = FakeDeliveryLedger(*(results.add(key, "pacs") for key in range(1, 9)))
+    channel = ScriptedChannel({f"2.25.{key}": DestinationUnreachableError("down") for key in range(1, 9)})
+    lane = lane_with(channel, ledger, results, clock, DeliverSection(retry_s=10, maximum_retry_s=60, failures_to_open=2))
+    for _ in range(4):
+        next_step(lane, ledger, clock)
+    channel.failures = {f"2.25.{key}": StoreRefusedError("refused", status="0xC000") for key in range(1, 9)}
+    while not any(retry_at is None for _, _, _, retry_at in ledger.failures):
+        next_step(lane, ledger, clock)
+    assert ledger.circuit("pacs", now=clock.now).state is CircuitState.CLOSED
+
+
+def test_a_damaged_file_tells_nothing_about_a_destination_whose_circuit_is_open(results: Results) -> None:
+    clock = Clock()
+    ledger = FakeDeliveryLedger(results.add(1, "pacs"), results.add(2, "pacs"))
+    channel = ScriptedChannel({"2.25.1": DestinationUnreachableError("down")})
+    lane = lane_with(channel, ledger, results, clock, DeliverSection(retry_s=10, maximum_retry_s=60, failures_to_open=1))
+    next_step(lane, ledger, clock)
+    results.absolute(Path("2.dcm")).write_bytes(b"damaged")
+    lane.step()
+    assert [retry_at for key, _, _, retry_at in ledger.failures if key == 2] == [None]
+    assert ledger.circuit("pacs", now=clock.now).state is CircuitState.OPEN
+    assert not ledger.circuit("pacs", now=clock.now).is_waiting(clock.now), "the next result may be the probe"
 
 
 def test_no_wait_is_longer_than_the_settings_allow(results: Results) -> None:
@@ -224,11 +311,12 @@ def test_no_wait_is_longer_than_the_settings_allow(results: Results) -> None:
     lane = lane_with(ScriptedChannel({"2.25.1": DestinationUnreachableError("down")}), ledger, results, clock)
     waits_s = []
     while len(ledger.failures) < 60:
-        clock.advance(lane.step())
-        if len(ledger.failures) > len(waits_s):
+        before, known = clock.now, len(ledger.failures)
+        next_step(lane, ledger, clock)
+        if len(ledger.failures) > known:
             _, _, _, retry_at = ledger.failures[-1]
             assert retry_at is not None
-            waits_s.append((retry_at - clock.now).total_seconds())
+            waits_s.append((retry_at - before).total_seconds())
     assert max(waits_s) <= 900
 
 
@@ -237,9 +325,8 @@ def test_one_result_that_an_archive_never_takes_does_not_hold_up_the_others(resu
     ledger = FakeDeliveryLedger(*(results.add(key, "pacs") for key in range(1, 30)))
     channel = ScriptedChannel({"2.25.1": StoreFailedError("pacs answered 0x0110", status="0x0110")})
     lane = lane_with(channel, ledger, results, clock)
-    for _ in range(40):
-        clock.advance(lane.step() if len(channel.delivered) < 28 else 0)
-    assert len(channel.delivered) == 28
+    while len(channel.delivered) < 28:
+        next_step(lane, ledger, clock)
     assert clock.now - Clock().now < timedelta(minutes=5)
 
 
@@ -250,18 +337,20 @@ def test_after_a_success_the_pauses_start_short_again(results: Results) -> None:
     channel = ScriptedChannel(dict(down))
     lane = lane_with(channel, ledger, results, clock)
     for _ in range(12):
-        clock.advance(lane.step())
+        next_step(lane, ledger, clock)
     channel.failures.clear()
-    assert lane.step() == 0
+    while not channel.delivered:
+        next_step(lane, ledger, clock)
     channel.failures.update(down)
-    assert 0 < lane.step() <= 5
+    assert 0 < next_step(lane, ledger, clock) <= 5
 
 
 def test_when_attempts_are_used_up_an_operator_is_asked(results: Results) -> None:
     clock = Clock()
     ledger = FakeDeliveryLedger(results.add(1, "pacs"))
     settings = DeliverSection(retry_s=1, maximum_retry_s=1, maximum_attempts=3)
-    lane = lane_with(ScriptedChannel({"2.25.1": DestinationUnreachableError("down")}), ledger, results, clock, settings)
+    full = StoreFailedError("pacs answered 0xA700", status="0xA700")
+    lane = lane_with(ScriptedChannel({"2.25.1": full}), ledger, results, clock, settings)
     for _ in range(12):
         clock.advance(lane.step() + 1)
     assert [retry_at is None for _, _, _, retry_at in ledger.failures] == [False, False, True]
@@ -306,11 +395,11 @@ def test_a_lane_that_broke_on_its_ledger_is_opened_again(results: Results, tmp_p
     class LockedOnce(FakeDeliveryLedger):
         broken = False
 
-        def claim_delivery(self, *, destination: str, owner: str, now: datetime, lease_s: float) -> ClaimedDelivery | None:
+        def circuit(self, destination: str, *, now: datetime) -> Circuit:
             if not self.broken:
                 self.broken = True
                 raise OSError("the database is locked")
-            return super().claim_delivery(destination=destination, owner=owner, now=now, lease_s=lease_s)
+            return super().circuit(destination, now=now)
 
     (tmp_path / "outbox").mkdir()
     ledger = LockedOnce(results.add(1, "share"))
@@ -319,7 +408,7 @@ def test_a_lane_that_broke_on_its_ledger_is_opened_again(results: Results, tmp_p
         delivering(settings_for(FolderDestination(name="share", folder=tmp_path / "outbox")), ledger, results),
     ):
         assert ledger.wait_for(lambda: len(ledger.receipts) == 1, timeout_s=DEADLINE_S)
-    assert [log["destination"] for log in logs if log["event"] == "lane_crashed"] == ["share"]
+    assert [log["lane"] for log in logs if log["event"] == "lane_crashed"] == ["deliver-share"]
 
 
 def test_the_process_stops_at_once_while_a_lane_pauses(results: Results) -> None:

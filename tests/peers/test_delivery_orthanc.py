@@ -15,7 +15,7 @@ from dicom_node import failures
 from dicom_node.delivery import DeliveryChannel, open_channel
 from dicom_node.demo.archive import Archive
 from tests.peers.orthanc import Modality, OrthancError, OrthancPeer, find_orthanc
-from tests.peers.reports import structured_report
+from tests.peers.reports import outgoing, structured_report
 from tests.peers.test_delivery_c_store import encoded_data_set
 
 pytestmark = pytest.mark.skipif(find_orthanc() is None, reason="Orthanc is not installed (apt-get install orthanc)")
@@ -60,7 +60,7 @@ def _as_bytes(data_set: Dataset) -> bytes:
 
 def test_orthanc_shows_the_report_that_it_was_sent(orthanc: OrthancPeer, tmp_path: Path) -> None:
     path = write(tmp_path, "2.25.1001")
-    receipt = channel_to(orthanc).deliver(path, SR, "2.25.1001")
+    receipt = channel_to(orthanc).deliver(outgoing(path, SR, "2.25.1001"))
     assert (receipt.status, receipt.warning) == ("0x0000", False)
     tags = orthanc.tags("2.25.1001")
     assert (tags["SOPClassUID"], tags["Modality"], tags["PatientID"]) == (SR, "SR", "CANARY-ID")
@@ -70,7 +70,7 @@ def test_orthanc_shows_the_report_that_it_was_sent(orthanc: OrthancPeer, tmp_pat
 
 def test_orthanc_holds_the_data_set_byte_for_byte(orthanc: OrthancPeer, tmp_path: Path) -> None:
     path = write(tmp_path, "2.25.1002")
-    channel_to(orthanc).deliver(path, SR, "2.25.1002")
+    channel_to(orthanc).deliver(outgoing(path, SR, "2.25.1002"))
     assert encoded_data_set(orthanc.file("2.25.1002")) == encoded_data_set(path.read_bytes())
 
 
@@ -78,20 +78,20 @@ def test_sending_again_after_a_crash_leaves_one_instance(orthanc: OrthancPeer, t
     path = write(tmp_path, "2.25.1003")
     before = orthanc.count_instances()
     channel = channel_to(orthanc)
-    assert [channel.deliver(path, SR, "2.25.1003").status for _ in range(2)] == ["0x0000", "0x0000"]
+    assert [channel.deliver(outgoing(path, SR, "2.25.1003")).status for _ in range(2)] == ["0x0000", "0x0000"]
     assert orthanc.count_instances() == before + 1
 
 
 def test_orthanc_rejects_a_node_that_it_does_not_know(orthanc: OrthancPeer, tmp_path: Path) -> None:
     with pytest.raises(failures.DeliveryError) as info:
-        channel_to(orthanc, calling_ae_title="A-STRANGER").deliver(write(tmp_path, "2.25.1004"), SR, "2.25.1004")
+        channel_to(orthanc, calling_ae_title="A-STRANGER").deliver(outgoing(write(tmp_path, "2.25.1004"), SR, "2.25.1004"))
     assert failures.judge(info.value) is failures.Verdict.RETRY
     assert orthanc.find("2.25.1004") is None
 
 
 def test_orthanc_rejects_a_wrong_called_ae_title(orthanc: OrthancPeer, tmp_path: Path) -> None:
     with pytest.raises(failures.AssociationRejectedError, match=r"[Cc]alled AE title.*'NOT-ORTHANC'"):
-        channel_to(orthanc, called_ae_title="NOT-ORTHANC").deliver(write(tmp_path, "2.25.1005"), SR, "2.25.1005")
+        channel_to(orthanc, called_ae_title="NOT-ORTHANC").deliver(outgoing(write(tmp_path, "2.25.1005"), SR, "2.25.1005"))
 
 
 def test_orthanc_routes_a_stable_study_but_not_the_report_in_it(orthanc: OrthancPeer, node_archive: Archive) -> None:
@@ -119,7 +119,7 @@ def test_every_example_report_arrives_whole(orthanc: OrthancPeer) -> None:
     channel = channel_to(orthanc)
     for path in sorted(EXAMPLES.glob("*.dcm")):
         header = dcmread(path)
-        receipt = channel.deliver(path, header.SOPClassUID, header.SOPInstanceUID)
+        receipt = channel.deliver(outgoing(path, header.SOPClassUID, header.SOPInstanceUID))
         assert receipt.status == "0x0000", path.name
         sent, kept = encoded_data_set(path.read_bytes()), encoded_data_set(orthanc.file(header.SOPInstanceUID))
         assert hashlib.sha256(sent).hexdigest() == hashlib.sha256(kept).hexdigest(), path.name
