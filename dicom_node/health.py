@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -13,9 +14,22 @@ log = structlog.get_logger()
 
 Checks = Callable[[], Mapping[str, str]]
 """Name of a check -> "" if it passed, or what is wrong."""
+Details = Callable[[], Mapping[str, str]]
+"""Name of something else -> how it does, in words. It does not make the node less ready."""
+
+
+_LONGEST_REQUEST_S = 5.0
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each request, so that a client that says nothing holds up nobody's health check."""
+
+    daemon_threads = True
 
 
 class _Quiet(WSGIRequestHandler):
+    timeout = _LONGEST_REQUEST_S
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's signature
         log.debug("http_request_answered", line=format % args)
 
@@ -23,10 +37,13 @@ class _Quiet(WSGIRequestHandler):
 class HealthServer:
     """Serves the three pages on one port until stopped."""
 
-    def __init__(self, *, host: str, port: int, registry: CollectorRegistry, healthy: Checks, ready: Checks) -> None:
+    def __init__(
+        self, *, host: str, port: int, registry: CollectorRegistry, healthy: Checks, ready: Checks, destinations: Details = dict
+    ) -> None:
         self._metrics = make_wsgi_app(registry)
         self._checks = {"/healthz": healthy, "/readyz": ready}
-        self._server: WSGIServer = make_server(host, port, self._answer, handler_class=_Quiet)
+        self._details = {"/readyz": destinations}
+        self._server: WSGIServer = make_server(host, port, self._answer, server_class=_Server, handler_class=_Quiet)
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
 
     @property
@@ -52,5 +69,10 @@ class HealthServer:
         answers = self._checks[path]()
         good = not any(answers.values())
         start_response("200 OK" if good else "503 Service Unavailable", [("Content-Type", "application/json")])
-        body = {"status": "ok" if good else "not ok", "checks": {name: problem or "ok" for name, problem in answers.items()}}
+        body: dict[str, object] = {
+            "status": "ok" if good else "not ok",
+            "checks": {name: problem or "ok" for name, problem in answers.items()},
+        }
+        if path in self._details:
+            body["destinations"] = dict(self._details[path]())
         return [json.dumps(body).encode() + b"\n"]
