@@ -1,9 +1,7 @@
-"""What reception must know about a data set, read from its header without touching pixels, text or personal attributes."""
+"""The header of a data set as pydicom reads it, without touching pixels, text or personal attributes."""
 
-import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from typing import BinaryIO, cast
 
@@ -13,56 +11,20 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-_SOP_CLASS_UID = 0x00080016
-_SOP_INSTANCE_UID = 0x00080018
-_MODALITY = 0x00080060
-_STUDY_INSTANCE_UID = 0x0020000D
-_SERIES_INSTANCE_UID = 0x0020000E
-_NUMBER_OF_STUDY_RELATED_INSTANCES = 0x00201208
-_REQUEST_ATTRIBUTES_SEQUENCE = 0x00400275
-_REQUESTED_PROCEDURE_PRIORITY = 0x00401003
-_WANTED: list[BaseTag | int] = [
-    _SOP_CLASS_UID,
-    _SOP_INSTANCE_UID,
-    _MODALITY,
-    _STUDY_INSTANCE_UID,
-    _SERIES_INSTANCE_UID,
-    _NUMBER_OF_STUDY_RELATED_INSTANCES,
-    _REQUEST_ATTRIBUTES_SEQUENCE,
-    _REQUESTED_PROCEDURE_PRIORITY,
-]
+from dicom_node.instance_header import (
+    REQUEST_ATTRIBUTES_SEQUENCE,
+    REQUESTED_PROCEDURE_PRIORITY,
+    WANTED,
+    InstanceHeader,
+    UnreadableHeaderError,
+    header_of,
+)
+from dicom_node.quiet import keep_libraries_silent
 
-# PS3.3 Table C.4-11, Requested Procedure Priority: STAT, HIGH, ROUTINE, MEDIUM, LOW.
-_URGENT_PRIORITIES = frozenset({b"STAT", b"HIGH"})
-
-_LONGEST_UID = 64
+_WANTED: list[BaseTag | int] = [*sorted(WANTED), REQUEST_ATTRIBUTES_SEQUENCE]
 _LONGEST_VALUE = 1 << 16
 _LONGEST_INFLATED_HEADER = 16 << 20
-_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
-_POSITIVE_COUNT = re.compile(rb"[1-9][0-9]{0,5}")
-_CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")
-
-
-class UnreadableHeaderError(Exception):
-    """The bytes are no data set in the transfer syntax that was negotiated."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceHeader:
-    """The attributes that decide whether an instance is taken; an absent or unreadable one is the empty string."""
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    study_instance_uid: str
-    series_instance_uid: str
-    modality: str
-    expected_instances: int | None
-    high_priority: bool
-
-
-def is_valid_uid(text: str) -> bool:
-    """Return True for a UID as PS3.5 section 9.1 defines it: at most 64 characters, no leading zeros."""
-    return len(text) <= _LONGEST_UID and _UID.fullmatch(text) is not None
+_MOST_READS = 100_000  # of a header, two or three for an element; pydicom takes a minute for some millions
 
 
 def peek(file: BinaryIO, *, transfer_syntax_uid: str) -> InstanceHeader:
@@ -74,6 +36,7 @@ def peek(file: BinaryIO, *, transfer_syntax_uid: str) -> InstanceHeader:
     Raises:
         UnreadableHeaderError: this is no DICOM data set. The message holds nothing of its content.
     """
+    keep_libraries_silent()
     syntax = UID(transfer_syntax_uid)
     source = BytesIO(_inflate(file)) if syntax == DeflatedExplicitVRLittleEndian else file
     try:
@@ -85,14 +48,8 @@ def peek(file: BinaryIO, *, transfer_syntax_uid: str) -> InstanceHeader:
             defer_size=_LONGEST_VALUE,
             specific_tags=_WANTED,
         )
-        header = InstanceHeader(
-            sop_class_uid=_uid(data_set, _SOP_CLASS_UID),
-            sop_instance_uid=_uid(data_set, _SOP_INSTANCE_UID),
-            study_instance_uid=_uid(data_set, _STUDY_INSTANCE_UID),
-            series_instance_uid=_uid(data_set, _SERIES_INSTANCE_UID),
-            modality=_modality(data_set),
-            expected_instances=_expected_instances(data_set),
-            high_priority=any(_raw(item, _REQUESTED_PROCEDURE_PRIORITY) in _URGENT_PRIORITIES for item in _requests(data_set)),
+        header = header_of(
+            {tag: _raw(data_set, tag) for tag in WANTED}, tuple(_raw(item, REQUESTED_PROCEDURE_PRIORITY) for item in _requests(data_set))
         )
     except Exception as exc:  # pydicom raises a dozen kinds on hostile bytes; each means the same here
         raise UnreadableHeaderError(f"the data set cannot be parsed ({type(exc).__name__})") from exc
@@ -102,15 +59,19 @@ def peek(file: BinaryIO, *, transfer_syntax_uid: str) -> InstanceHeader:
 
 
 class _Bounded:
-    """A file whose `read` allocates no more than the file holds, however long a value claims to be."""
+    """A file whose `read` allocates no more than the file holds, however long a value claims to be, and ends a header without end."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         start = file.tell()
         self._end = file.seek(0, 2)
+        self._reads = 0
         file.seek(start)
 
     def read(self, size: int = -1) -> bytes:
+        self._reads += 1
+        if self._reads > _MOST_READS:
+            raise ValueError("the header has no end")
         left = max(0, self._end - self._file.tell())
         return self._file.read(left if size < 0 else min(size, left))
 
@@ -137,7 +98,7 @@ def _inflate(file: BinaryIO) -> bytes:
 
 
 def _after_header(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return int(tag) > _REQUESTED_PROCEDURE_PRIORITY
+    return int(tag) > REQUESTED_PROCEDURE_PRIORITY
 
 
 def _raw(data_set: Dataset, tag: int) -> bytes:
@@ -149,22 +110,7 @@ def _raw(data_set: Dataset, tag: int) -> bytes:
     return value.strip(b"\0 ") if isinstance(value, bytes) else b""
 
 
-def _uid(data_set: Dataset, tag: int) -> str:
-    return _raw(data_set, tag).decode("ascii", errors="replace")
-
-
-def _modality(data_set: Dataset) -> str:
-    text = _raw(data_set, _MODALITY).decode("ascii", errors="replace")
-    return text if _CODE_STRING.fullmatch(text) else ""
-
-
-def _expected_instances(data_set: Dataset) -> int | None:
-    digits = _raw(data_set, _NUMBER_OF_STUDY_RELATED_INSTANCES)
-    return int(digits) if _POSITIVE_COUNT.fullmatch(digits) else None
-
-
 def _requests(data_set: Dataset) -> Iterator[Dataset]:
-    """Yield the data set and the items of Request Attributes Sequence: senders write the priority in either."""
-    yield data_set
-    if _REQUEST_ATTRIBUTES_SEQUENCE in data_set:
-        yield from data_set[_REQUEST_ATTRIBUTES_SEQUENCE].value or ()
+    """Yield the items of Request Attributes Sequence."""
+    if REQUEST_ATTRIBUTES_SEQUENCE in data_set:
+        yield from data_set[REQUEST_ATTRIBUTES_SEQUENCE].value or ()

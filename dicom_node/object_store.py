@@ -1,24 +1,38 @@
 """The folder of Part 10 files, received and produced. Only this module writes there; every name is computed, none comes from a peer."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
+
+from dicom_node.failpoints import failpoint
+from dicom_node.synchronising import start_writing, synchronise_folder
 
 _INCOMING = Path("incoming")
 _RECEIVED = Path("received")
 _QUARANTINE = Path("quarantine")
 
 
-def received_path(*, sop_instance_uid: str, digest: str) -> Path:
-    """Return where a received data set lies: named by hashes of its UID and its bytes, so no two versions share a file."""
-    name = hashlib.sha256(sop_instance_uid.encode("utf-8", errors="surrogateescape")).hexdigest()
-    return _RECEIVED / name[:2] / f"{name}-{digest}.dcm"
+# What may be in memory only of a file that is still arriving. A smaller one is left to the end of its batch.
+_WRITE_BEHIND_BYTES = 1 << 20
+
+
+def received_path(*, study_instance_uid: str, sop_instance_uid: str, digest: str) -> Path:
+    """Return where a received data set lies: named by hashes of its UID and its bytes, so no two versions share a file.
+
+    The instances of a study lie in one folder, which is synchronised once for all that arrive together.
+    """
+    return Path(f"{_RECEIVED}/{_hash(study_instance_uid)[:2]}/{_hash(sop_instance_uid)}-{digest}.dcm")
+
+
+def _hash(uid: str) -> str:
+    return hashlib.sha256(uid.encode("utf-8", errors="surrogateescape")).hexdigest()
 
 
 def quarantine_path(*, digest: str) -> Path:
@@ -30,10 +44,15 @@ class ObjectStore:
     """Files that are complete and durable, or not there.
 
     The folder must be on a file system with hard links. A file once in place is never overwritten.
+
+    `power_loss` False keeps the order of things, and so all promises if a process dies, but leaves it to the operating system when
+    they reach the disk.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, power_loss: bool = True) -> None:
         self._folder = folder.absolute()
+        self._incoming = os.fspath(self._folder / _INCOMING)
+        self._power_loss = power_loss
         self._durable_folders: set[Path] = set()
         self._lock = Lock()
         for name in (_INCOMING, _RECEIVED, _QUARANTINE):
@@ -56,16 +75,61 @@ class ObjectStore:
 
     def incoming(self, prefix: bytes = b"") -> "IncomingFile":
         """Return a new temporary file that starts with `prefix`."""
-        return IncomingFile(self, self._folder / _INCOMING / f"{secrets.token_hex(16)}.part", prefix)
+        return IncomingFile(f"{self._incoming}/{secrets.token_hex(16)}.part", prefix)
 
     def write_atomic(self, relative: Path, data: bytes) -> Path:
         """Make `data` the durable content of `relative`, unless a complete file is there already; return `relative`."""
         file = self.incoming()
         try:
             file.write(data)
-            return file.keep(relative)
+            return self.keep(file, relative)
         finally:
             file.discard()
+
+    def keep(self, file: "IncomingFile", relative: Path) -> Path:
+        """Make a file durable under `relative` and return that; the temporary name is gone afterwards."""
+        (failure,) = self.keep_all(((file, relative),))
+        if failure is not None:
+            raise failure
+        return relative
+
+    def keep_all(self, files: Sequence[tuple["IncomingFile", Path]]) -> tuple[OSError | None, ...]:
+        """Make files durable under their names, together, and return what went wrong with each. No temporary name is left."""
+        failures = self._synchronise_files([file for file, _ in files])
+        targets = [self.absolute(relative) for _, relative in files]
+        folders: dict[Path, OSError | None] = {}
+        for number, ((file, _), target) in enumerate(zip(files, targets, strict=True)):
+            if failures[number] is None:
+                try:
+                    self._link(file.path, target)
+                    folders[target.parent] = None
+                except OSError as exc:
+                    failures[number] = exc
+        for folder in folders:
+            try:
+                self._synchronise(folder)
+            except OSError as exc:
+                folders[folder] = exc
+        for number, ((file, _), target) in enumerate(zip(files, targets, strict=True)):
+            failures[number] = failures[number] or folders.get(target.parent)
+            file.discard()
+        return tuple(failures)
+
+    def _synchronise_files(self, files: Sequence["IncomingFile"]) -> list[OSError | None]:
+        if self._power_loss and len(files) > 1:
+            for file in files:
+                start_writing(file.descriptor)
+        failures: list[OSError | None] = []
+        for file in files:
+            try:
+                failpoint("store.written")
+                if self._power_loss:
+                    os.fsync(file.descriptor)
+                failpoint("store.synchronised")
+                failures.append(None)
+            except OSError as exc:
+                failures.append(exc)
+        return failures
 
     def quarantine(self, source: Path) -> Path:
         """Move a file of the store out of the way, durably; return its new relative path."""
@@ -76,30 +140,78 @@ class ObjectStore:
 
     def received_files(self) -> Iterator[Path]:
         """Yield the relative path of every received file."""
-        for path in (self._folder / _RECEIVED).rglob("*.dcm"):
-            yield path.relative_to(self._folder)
+        for folder in self.received_folders():
+            yield from self.files_in(folder)
 
-    def remove_abandoned(self) -> int:
-        """Remove temporary files whose writer is dead; return how many. Those of a living process are locked, and stay."""
-        removed = 0
-        for path in (self._folder / _INCOMING).iterdir():
-            with path.open("rb") as file:
+    def received_folders(self) -> Iterator[str]:
+        """Yield the folders that received files lie in, relative: few enough files in each to hold their names in memory."""
+        for folder in sorted((self._folder / _RECEIVED).iterdir()):
+            yield folder.relative_to(self._folder).as_posix()
+
+    def has(self, relative: Path) -> bool:
+        """Say whether a file is there."""
+        return self.absolute(relative).exists()
+
+    def files_in(self, folder: str) -> Iterator[Path]:
+        """Yield the relative path of every file below a folder of the store, folder by folder."""
+        for path in (self._folder / folder).rglob("*"):
+            if path.is_file():
+                yield path.relative_to(self._folder)
+
+    def files_in_order(self, folder: str) -> Iterator[Path]:
+        """Yield the relative paths of all files in a folder of the store or in the folders in it, in the order of their names."""
+        top = self._folder / folder
+        if not top.is_dir():
+            return
+        for entry in sorted(top.iterdir()):
+            found = sorted(entry.iterdir()) if entry.is_dir() else [entry]
+            yield from (path.relative_to(self._folder) for path in found)
+
+    def remove(self, paths: Iterable[Path]) -> None:
+        """Remove files, durably. What is not there is removed already."""
+        folders = set()
+        for path in map(self.absolute, paths):
+            path.unlink(missing_ok=True)
+            folders.add(path.parent)
+        for folder in folders:
+            if folder.exists():
+                self._synchronise(folder)
+
+    def abandoned(self) -> Iterator[Path]:
+        """Yield temporary files whose writer is dead. Those of a living process are locked."""
+        for path in sorted((self._folder / _INCOMING).iterdir()):
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue
-                path.unlink(missing_ok=True)
-                removed += 1
+                yield path.relative_to(self._folder)
+
+    def remove_abandoned(self) -> int:
+        """Remove temporary files whose writer is dead; return how many."""
+        removed = 0
+        for path in self.abandoned():
+            self.absolute(path).unlink(missing_ok=True)
+            removed += 1
         return removed
 
     def place(self, source: Path, relative: Path) -> None:
         """Give a complete, synchronised file of this file system its final name. The first file under a name wins."""
         target = self.absolute(relative)
+        self._link(source, target)
+        self._synchronise(target.parent)
+
+    def _link(self, source: Path | str, target: Path) -> None:
+        """Give a file its final name; its folder is to be synchronised before anybody is told."""
         self._make_folder(target.parent)
-        # If another writer was first, it may not have synchronised the folder yet: we do, before anybody is told.
+        # If another writer was first, it may not have synchronised the folder yet: we do.
         with contextlib.suppress(FileExistsError):
-            target.hardlink_to(source)
-        _synchronise(target.parent)
+            os.link(source, target)
+        failpoint("store.placed")
+
+    def _synchronise(self, folder: Path) -> None:
+        if self._power_loss:
+            synchronise_folder(folder)
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder and its name durable. Once a process and folder: one that exists may not be durable yet."""
@@ -109,7 +221,7 @@ class ObjectStore:
             folder.mkdir(parents=True, exist_ok=True)
             current = folder
             while current != self._folder.parent:
-                _synchronise(current.parent)
+                self._synchronise(current.parent)
                 current = current.parent
             self._durable_folders.add(folder)
 
@@ -117,16 +229,20 @@ class ObjectStore:
 class IncomingFile:
     """A temporary file on its way into the store. Locked while it is open, so that a start-up scan leaves it alone."""
 
-    def __init__(self, store: ObjectStore, path: Path, prefix: bytes) -> None:
-        self._store = store
-        self._path = path
+    __slots__ = ("_behind", "_hash", "_open", "_prefix_bytes", "descriptor", "path", "size_bytes")
+
+    def __init__(self, path: str, prefix: bytes) -> None:
+        self.path = path
         self._prefix_bytes = len(prefix)
+        self._behind = 0
         self._hash = hashlib.sha256()
         self.size_bytes = 0
         # Unbuffered: on a full disk, closing must not try to write once more.
-        self._file = path.open("xb", buffering=0)
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._open = True
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+            failpoint("store.opened")
             self._append(prefix)
         except OSError:
             self.discard()
@@ -143,37 +259,41 @@ class IncomingFile:
         Raises:
             OSError: the disk is full, for one; the file is useless then.
         """
+        failpoint("store.writing")
         self._append(data)
         self._hash.update(data)
         self.size_bytes += len(data)
+        if self.size_bytes - self._behind >= _WRITE_BEHIND_BYTES:
+            start_writing(self.descriptor, self._behind, self.size_bytes - self._behind)
+            self._behind = self.size_bytes
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return what was written there, counted from the first byte after the prefix; less at the end."""
+        return os.pread(self.descriptor, count, self._prefix_bytes + offset)
 
     def content(self) -> BinaryIO:
         """Return the file opened for reading, at the first byte after the prefix. The caller closes it."""
-        file = self._path.open("rb")
+        file = Path(self.path).open("rb")  # noqa: SIM115 - the caller closes it
         file.seek(self._prefix_bytes)
         return file
 
-    def keep(self, relative: Path) -> Path:
-        """Make the file durable under `relative` and return that; the temporary name is gone afterwards."""
-        os.fsync(self._file.fileno())
-        self._store.place(self._path, relative)
-        self.discard()
-        return relative
-
     def discard(self) -> None:
         """Remove the temporary name. Harmless when it is gone."""
-        self._path.unlink(missing_ok=True)
-        self._file.close()
+        if self._open:
+            self._open = False
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)  # noqa: PTH108 - a Path for each object costs more than the system call
+            os.close(self.descriptor)
 
     def _append(self, data: bytes | memoryview) -> None:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._file.write(rest) :]
+        written = os.write(self.descriptor, data)
+        if written < len(data):
+            rest = memoryview(data)[written:]
+            while rest:
+                rest = rest[self._written(rest) :]
 
-
-def _synchronise(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def _written(self, rest: memoryview) -> int:
+        written = os.write(self.descriptor, rest)
+        if written == 0:
+            raise OSError(errno.ENOSPC, "nothing could be written")
+        return written

@@ -5,20 +5,19 @@ Success is answered only when the bytes are durable under a name of ours and the
 
 import enum
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from dicom_node.header_peek import InstanceHeader, UnreadableHeaderError, is_valid_uid, peek
+from dicom_node.failpoints import failpoint
+from dicom_node.instance_header import InstanceHeader, UnreadableHeaderError, is_valid_uid, peek_received
 from dicom_node.object_store import IncomingFile, ObjectStore, quarantine_path, received_path
 from dicom_node.part10 import preamble_and_file_meta
-from dicom_node.study import ReceivedInstance
+from dicom_node.study import Arrival, ReceivedInstance
 
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+_SPACE_CHECKED_EVERY_BYTES = 1 << 20
 
 
 class Status(enum.IntEnum):
@@ -42,7 +41,8 @@ class RefusedError(Exception):
 class InstanceRecorder(Protocol):
     """The part of the ledger that reception needs. Each call is durable when it returns, or raises."""
 
-    def record_instance(self, instance: ReceivedInstance, *, urgent: bool) -> object: ...
+    def record_instances(self, arrivals: Sequence[Arrival]) -> Sequence[object]:
+        """Return, for each, what was known of it, or the exception that kept it from being recorded."""
 
     def record_quarantine(self, *, path: str, reason: str, calling_ae_title: str, sop_instance_uid: str, at: datetime) -> None: ...
 
@@ -68,20 +68,26 @@ class Answer:
     recorded: str = ""
 
 
-class ArrivingDataSet(BytesIO):
-    """The data set of one request: a BytesIO to the network side, a temporary file of the store to us.
+class ArrivingDataSet:
+    """The data set of one request, on its way into a temporary file of the store.
 
     After the first failure the rest of the bytes is thrown away, and `file` raises that failure: so the peer is answered
     with a status instead of an abort, and a full disk is not filled further.
     """
 
-    __hash__ = object.__hash__
-
-    def __init__(self, request: StoreRequest, open_file: Callable[[], IncomingFile], check_space: Callable[[], None]) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        request: StoreRequest,
+        open_file: Callable[[], IncomingFile],
+        check_space: Callable[[], None],
+        *,
+        maximum_bytes: int | None = None,
+    ) -> None:
         self.request = request
         self.size_bytes = 0
+        self._maximum_bytes = maximum_bytes
         self._check_space = check_space
+        self._check_space_at = _SPACE_CHECKED_EVERY_BYTES
         self._file: IncomingFile | None = None
         self._failure: Exception | None = None
         try:
@@ -90,17 +96,23 @@ class ArrivingDataSet(BytesIO):
         except (OSError, RefusedError) as exc:
             self._failure = exc
 
-    def write(self, data: "ReadableBuffer", /) -> int:
-        view = memoryview(data)
-        self.size_bytes += view.nbytes
+    def write(self, data: memoryview, /) -> None:
+        """Append a piece, which the caller may overwrite afterwards."""
+        self.size_bytes += len(data)
         if self._file is not None and self._failure is None:
             try:
-                self._check_space()
-                self._file.write(view)
+                self._check_size()
+                if self.size_bytes >= self._check_space_at:
+                    self._check_space_at = self.size_bytes + _SPACE_CHECKED_EVERY_BYTES
+                    self._check_space()
+                self._file.write(data)
             except (OSError, RefusedError) as exc:
                 self._failure = exc
                 self._file.discard()
-        return view.nbytes
+
+    def _check_size(self) -> None:
+        if self._maximum_bytes is not None and self.size_bytes > self._maximum_bytes:
+            raise RefusedError(Status.OUT_OF_RESOURCES, "the object is larger than this peer may send")
 
     def file(self) -> IncomingFile:
         """Return the file with everything that was written. Raises what went wrong while it arrived."""
@@ -112,6 +124,12 @@ class ArrivingDataSet(BytesIO):
         """Remove the temporary file, if there is one left."""
         if self._file is not None:
             self._file.discard()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taken:
+    file: IncomingFile
+    arrival: Arrival
 
 
 class Reception:
@@ -134,52 +152,67 @@ class Reception:
         self._reserve_bytes = reserve_bytes
         self._urgent_calling_ae_titles = urgent_calling_ae_titles
 
-    def begin(self, request: StoreRequest) -> ArrivingDataSet:
+    def begin(self, request: StoreRequest, *, maximum_bytes: int | None = None) -> ArrivingDataSet:
         """Return the place for the data set of `request`. Never raises: what is wrong already is answered by `complete`."""
-        return ArrivingDataSet(request, lambda: self._store.incoming(self._prefix(request)), self._check_space)
+        return ArrivingDataSet(request, lambda: self._store.incoming(self._prefix(request)), self._check_space, maximum_bytes=maximum_bytes)
 
-    def complete(self, arriving: ArrivingDataSet) -> Answer:
-        """Take the data set or refuse it, and return the answer for the peer. No temporary file is left."""
+    def complete(self, batch: Sequence[ArrivingDataSet]) -> tuple[Answer, ...]:
+        """Take data sets or refuse them, together, and return the answers for their peers. No temporary file is left."""
         try:
-            return self._take(arriving)
-        except RefusedError as exc:
-            return Answer(status=exc.status, comment=str(exc))
-        except OSError as exc:
-            return Answer(status=Status.OUT_OF_RESOURCES, comment=f"cannot write: {errno.errorcode.get(exc.errno or 0, 'unknown error')}")
+            taken = tuple(_caught(self._examine, arriving) for arriving in batch)
+            kept = self._keep([one for one in taken if isinstance(one, _Taken)])
+            answers = iter(self._record(kept))
+            return tuple(one if isinstance(one, Answer) else next(answers) for one in taken)
         except Exception as exc:  # noqa: BLE001 - the SCP answers and goes on, whatever one object does to it
-            return Answer(status=Status.PROCESSING_FAILURE, comment=f"internal error: {type(exc).__name__}")
+            return tuple(_failed(exc) for _ in batch)
         finally:
-            arriving.discard()
+            for arriving in batch:
+                arriving.discard()
 
-    def _take(self, arriving: ArrivingDataSet) -> Answer:
+    def _examine(self, arriving: ArrivingDataSet) -> "_Taken":
         file, request = arriving.file(), arriving.request
         try:
-            with file.content() as content:
-                header = peek(content, transfer_syntax_uid=request.transfer_syntax_uid)
+            header = peek_received(file, transfer_syntax_uid=request.transfer_syntax_uid)
         except UnreadableHeaderError as exc:
             self._quarantine(file, request, reason=str(exc))
             raise RefusedError(Status.CANNOT_UNDERSTAND, "the data set cannot be parsed") from exc
         _check_header(header, request)
+        digest = file.digest
         instance = received_instance(
             header,
             transfer_syntax_uid=request.transfer_syntax_uid,
             calling_ae_title=request.calling_ae_title,
             received_at=self._clock(),
-            digest=file.digest,
+            digest=digest,
             size_bytes=file.size_bytes,
-            path=received_path(sop_instance_uid=header.sop_instance_uid, digest=file.digest),
+            path=received_path(study_instance_uid=header.study_instance_uid, sop_instance_uid=header.sop_instance_uid, digest=digest),
         )
-        file.keep(instance.path)
-        # Killed here, the file has no row: the start-up scan records it, and the sender, never answered, sends it again.
         urgent = header.high_priority or request.calling_ae_title in self._urgent_calling_ae_titles
+        return _Taken(file=file, arrival=Arrival(instance=instance, urgent=urgent))
+
+    def _keep(self, taken: Sequence["_Taken"]) -> tuple[Arrival | Answer, ...]:
+        failures = self._store.keep_all([(one.file, one.arrival.instance.path) for one in taken])
+        # Killed here, the files have no rows: the start-up scan records them, and the senders, never answered, send again.
+        failpoint("receive.kept")
+        return tuple(one.arrival if failure is None else _failed(failure) for one, failure in zip(taken, failures, strict=True))
+
+    def _record(self, kept: Sequence[Arrival | Answer]) -> tuple[Answer, ...]:
+        arrivals = [one for one in kept if isinstance(one, Arrival)]
         try:
-            recorded = self._recorder.record_instance(instance, urgent=urgent)
-        except Exception as exc:
-            raise RefusedError(Status.OUT_OF_RESOURCES, f"cannot record the instance: {type(exc).__name__}") from exc
-        return Answer(status=Status.SUCCESS, instance=instance, recorded=str(recorded))
+            outcomes = self._recorder.record_instances(arrivals) if arrivals else ()
+        except Exception as exc:  # noqa: BLE001 - whatever ails the ledger, the senders are told
+            outcomes = tuple(exc for _ in arrivals)
+        failpoint("receive.recorded")
+        answers = iter(
+            _not_recorded(outcome)
+            if isinstance(outcome, Exception)
+            else Answer(status=Status.SUCCESS, instance=arrival.instance, recorded=str(outcome))
+            for arrival, outcome in zip(arrivals, outcomes, strict=True)
+        )
+        return tuple(one if isinstance(one, Answer) else next(answers) for one in kept)
 
     def _quarantine(self, file: IncomingFile, request: StoreRequest, *, reason: str) -> None:
-        path = file.keep(quarantine_path(digest=file.digest))
+        path = self._store.keep(file, quarantine_path(digest=file.digest))
         self._recorder.record_quarantine(
             path=path.as_posix(),
             reason=reason,
@@ -202,6 +235,25 @@ class Reception:
     def _check_space(self) -> None:
         if self._store.free_bytes() < self._reserve_bytes:
             raise RefusedError(Status.OUT_OF_RESOURCES, "free space is below the reserve")
+
+
+def _caught(examine: Callable[[ArrivingDataSet], _Taken], arriving: ArrivingDataSet) -> _Taken | Answer:
+    try:
+        return examine(arriving)
+    except Exception as exc:  # noqa: BLE001 - one object's failure is not that of the others in its batch
+        return _failed(exc)
+
+
+def _failed(exc: Exception) -> Answer:
+    if isinstance(exc, RefusedError):
+        return Answer(status=exc.status, comment=str(exc))
+    if isinstance(exc, OSError):
+        return Answer(status=Status.OUT_OF_RESOURCES, comment=f"cannot write: {errno.errorcode.get(exc.errno or 0, 'unknown error')}")
+    return Answer(status=Status.PROCESSING_FAILURE, comment=f"internal error: {type(exc).__name__}")
+
+
+def _not_recorded(exc: Exception) -> Answer:
+    return Answer(status=Status.OUT_OF_RESOURCES, comment=f"cannot record the instance: {type(exc).__name__}")
 
 
 def received_instance(

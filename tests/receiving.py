@@ -94,12 +94,21 @@ class Node:
 
 
 @contextmanager
-def receiving(folder: Path, *, recorder: FakeInstanceRecorder | None = None, **settings: Any) -> Iterator[Node]:
+def receiving(
+    folder: Path, *, recorder: FakeInstanceRecorder | None = None, why_wait: Callable[[], str] = lambda: "", **settings: Any
+) -> Iterator[Node]:
     """Run a receiver on a free port of 127.0.0.1; it takes associations from CT-1 unless told otherwise."""
     values = {"host": "127.0.0.1", "port": 0, "calling_ae_titles": (CALLING,), "reserve_mb": 0, **settings}
     store = ObjectStore(folder)
     rows = recorder or FakeInstanceRecorder()
-    scp = StorageScp(ae_title=CALLED, settings=ReceiveSection(**values), store=store, recorder=rows, clock=lambda: datetime.now(UTC))
+    scp = StorageScp(
+        ae_title=CALLED,
+        settings=ReceiveSection(**values),
+        store=store,
+        recorder=rows,
+        clock=lambda: datetime.now(UTC),
+        why_wait=why_wait,
+    )
     scp.start()
     try:
         yield Node(port=scp.port, scp=scp, store=store, recorder=rows, folder=folder)

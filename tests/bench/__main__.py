@@ -2,5 +2,5 @@
 
 from tests.bench import bench_engine, bench_ingest
 
-bench_ingest.main()
+bench_ingest.main([])
 bench_engine.main()

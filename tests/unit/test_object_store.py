@@ -69,14 +69,14 @@ def test_a_path_that_leads_out_of_the_store_is_an_error(tmp_path: Path, hostile:
 
 @pytest.mark.parametrize("uid", ["1.2.3", "../../etc/cron.d/x", "1.2/3", "a\x00b", "1" * 5000])
 def test_the_place_of_a_received_file_is_ours_whatever_the_uid(uid: str) -> None:
-    path = received_path(sop_instance_uid=uid, digest="0" * 64)
+    path = received_path(study_instance_uid=uid, sop_instance_uid=uid, digest="0" * 64)
     assert path.parts[0] == "received"
     assert set(path.name.removesuffix(".dcm")) <= set("0123456789abcdef-")
     assert len(path.name) < 255
 
 
 def test_two_versions_of_an_instance_have_two_places() -> None:
-    first, second = (received_path(sop_instance_uid="1.2.3", digest=digit * 64) for digit in "ab")
+    first, second = (received_path(study_instance_uid="1.2", sop_instance_uid="1.2.3", digest=digit * 64) for digit in "ab")
     assert first != second
     assert first.parent == second.parent
 
@@ -99,7 +99,7 @@ def test_temporary_files_of_a_dead_process_are_removed_and_those_of_a_living_one
     assert len(list((tmp_path / "incoming").iterdir())) == 2
     assert store.remove_abandoned() == 1
     alive.write(b"still good")
-    alive.keep(Path("received/ab/good.dcm"))
+    store.keep(alive, Path("received/ab/good.dcm"))
     assert (tmp_path / "received/ab/good.dcm").read_bytes() == b"still good"
 
 

@@ -1,0 +1,190 @@
+"""Nothing is answered with success before its batch is durable, and one instance's failure is not that of its batch."""
+
+import errno
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from dicom_node.ledger import Ledger, Recorded
+from dicom_node.object_store import ObjectStore
+from dicom_node.reception import ArrivingDataSet, Reception, Status, StoreRequest
+from dicom_node.study import Arrival, ReceivedInstance
+from tests.associating import CT, EXPLICIT, Requestor, store
+from tests.fakes import FakeInstanceRecorder
+from tests.receiving import ct_slice, encoded, receiving, wait_until
+
+
+class SlowRecorder(FakeInstanceRecorder):
+    """Does not commit before the test says so, and remembers its batches."""
+
+    def __init__(self, store: ObjectStore | None = None) -> None:
+        super().__init__()
+        self.may_commit = threading.Event()
+        self.batches: list[list[str]] = []
+        self.asked = threading.Semaphore(0)
+
+    def record_instances(self, arrivals: Sequence[Arrival]) -> list[str]:
+        self.batches.append([arrival.instance.path.as_posix() for arrival in arrivals])
+        self.asked.release()
+        assert self.may_commit.wait(20)
+        return super().record_instances(arrivals)
+
+
+def say_instance(port: int, number: int) -> Requestor:
+    peer = Requestor(port)
+    peer.associate()
+    uid = f"2.25.{number + 1}"
+    peer.say(store(1, uid, encoded(ct_slice(uid))))
+    return peer
+
+
+def test_nobody_is_answered_before_the_batch_is_committed_and_then_everybody_is(tmp_path: Path) -> None:
+    recorder = SlowRecorder()
+    with receiving(tmp_path, recorder=recorder) as node:
+        peers = [say_instance(node.port, 0)]
+        assert recorder.asked.acquire(timeout=10)
+        peers += [say_instance(node.port, number) for number in range(1, 9)]
+        wait_until(lambda: len(node.files("incoming")) == 8)
+        for peer in peers:
+            peer.socket.settimeout(0.05)
+            with pytest.raises(TimeoutError):
+                peer.hear()
+        assert len(node.files("received")) == 1, "the file is in place before its row is asked for"
+        recorder.may_commit.set()
+        for peer in peers:
+            peer.socket.settimeout(10)
+            answer = peer.hear()
+            assert answer is not None
+            assert answer.status == Status.SUCCESS
+            peer.socket.close()
+        assert [len(batch) for batch in recorder.batches] == [1, 8], "what came meanwhile is one batch"
+        assert node.files("incoming") == []
+
+
+def reception(folder: Path, recorder: FakeInstanceRecorder) -> Reception:
+    return Reception(
+        ae_title="NODE",
+        store=ObjectStore(folder),
+        recorder=recorder,
+        clock=lambda: datetime.now(UTC),
+        reserve_bytes=0,
+        urgent_calling_ae_titles=(),
+    )
+
+
+def arriving(received_by: Reception, number: int, content: bytes | None = None) -> ArrivingDataSet:
+    uid = f"2.25.{number + 1}"
+    request = StoreRequest(
+        sop_class_uid=CT, sop_instance_uid=uid, abstract_syntax_uid=CT, transfer_syntax_uid=EXPLICIT, calling_ae_title="CT-1"
+    )
+    one = received_by.begin(request)
+    one.write(memoryview(content if content is not None else encoded(ct_slice(uid))))
+    return one
+
+
+def test_each_of_a_batch_gets_its_own_answer_in_order(tmp_path: Path) -> None:
+    recorder = FakeInstanceRecorder()
+    received_by = reception(tmp_path, recorder)
+    batch = [
+        arriving(received_by, 0),
+        arriving(received_by, 1, b"no data set at all"),
+        arriving(received_by, 2, encoded(ct_slice("2.25.99"))),
+        arriving(received_by, 3),
+        arriving(received_by, 3),
+    ]
+    answers = received_by.complete(batch)
+    assert [answer.status for answer in answers] == [0x0000, 0xC000, 0xA900, 0x0000, 0x0000]
+    assert [answer.recorded for answer in answers] == ["new", "", "", "new", "duplicate"]
+    assert len(recorder.instances) == 2
+    assert len(recorder.quarantined) == 1
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_a_file_that_cannot_be_placed_fails_alone(tmp_path: Path) -> None:
+    recorder = FakeInstanceRecorder()
+    received_by = reception(tmp_path, recorder)
+    batch = [arriving(received_by, number) for number in range(3)]
+    Path(batch[1].file().path).unlink()
+    answers = received_by.complete(batch)
+    assert [answer.status for answer in answers] == [0x0000, 0xA700, 0x0000]
+    assert answers[1].comment == f"cannot write: {errno.errorcode[errno.ENOENT]}"
+    assert len(recorder.instances) == 2
+
+
+def test_a_ledger_that_fails_lets_nobody_in_the_batch_believe_in_success(tmp_path: Path) -> None:
+    recorder = FakeInstanceRecorder(failure=OperationalError("INSERT", {}, Exception("database is locked")))
+    received_by = reception(tmp_path, recorder)
+    answers = received_by.complete([arriving(received_by, number) for number in range(3)])
+    assert {(answer.status, answer.comment) for answer in answers} == {(0xA700, "cannot record the instance: OperationalError")}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+
+
+def instance(number: int, *, study: str = "1.2", digest: str = "d", at: int = 0) -> ReceivedInstance:
+    return ReceivedInstance(
+        study_instance_uid=study,
+        series_instance_uid="1.2.3",
+        sop_instance_uid=f"1.2.3.{number}",
+        sop_class_uid=CT,
+        transfer_syntax_uid=EXPLICIT,
+        modality="CT",
+        calling_ae_title="CT-1",
+        received_at=datetime(2026, 1, 5, 12, 0, at, 123456, tzinfo=UTC),
+        digest=digest,
+        size_bytes=1,
+        path=Path(f"received/{number}-{digest}"),
+        expected_instances=number or None,
+    )
+
+
+def test_a_batch_is_recorded_as_its_instances_would_be_one_by_one(tmp_path: Path, ledger: Ledger) -> None:
+    other = Ledger(f"sqlite:///{tmp_path / 'other.sqlite'}")
+    arrivals = [
+        Arrival(instance=instance(1), urgent=False),
+        Arrival(instance=instance(2, study="1.3", at=1), urgent=True),
+        Arrival(instance=instance(3, at=2), urgent=True),
+        Arrival(instance=instance(1, at=3), urgent=False),
+        Arrival(instance=instance(4, at=4), urgent=False),
+        Arrival(instance=instance(4, digest="e", at=5), urgent=False),
+    ]
+    together = ledger.record_instances(arrivals)
+    alone = tuple(other.record_instance(arrival.instance, urgent=arrival.urgent) for arrival in arrivals)
+    assert together == alone
+    assert together == (Recorded.NEW, Recorded.NEW, Recorded.NEW, Recorded.DUPLICATE, Recorded.NEW, Recorded.NEW_VERSION)
+    assert [(study, ledger.known_paths()) for study in ledger.open_studies()] == [
+        (study, other.known_paths()) for study in other.open_studies()
+    ]
+
+
+def test_an_instance_of_a_settled_study_opens_it_again(ledger: Ledger) -> None:
+    ledger.record_instances([Arrival(instance=instance(1), urgent=False)])
+    (open_study,) = ledger.open_studies()
+    assert ledger.settle(open_study, why="quiet", now=instance(1, at=9).received_at)
+    ledger.record_instances([Arrival(instance=instance(2, at=10), urgent=False), Arrival(instance=instance(3, at=11), urgent=False)])
+    (again,) = ledger.open_studies()
+    assert (again.first_arrival.second, again.last_arrival.second, again.instances) == (10, 11, 3)
+
+
+def test_what_the_database_refuses_fails_alone(ledger: Ledger) -> None:
+    ledger.record_instances([Arrival(instance=instance(1), urgent=False)])
+    taken = instance(2, digest="x")
+    object.__setattr__(taken, "path", instance(1).path)
+    outcomes = ledger.record_instances([Arrival(instance=one, urgent=False) for one in (instance(3), taken, instance(4))])
+    assert (outcomes[0], outcomes[2]) == (Recorded.NEW, Recorded.NEW)
+    assert isinstance(outcomes[1], Exception)
+
+
+def test_crash_durability_keeps_the_promises_that_need_no_disk(tmp_path: Path) -> None:
+    stored = ObjectStore(tmp_path, power_loss=False)
+    file = stored.incoming(b"x")
+    file.write(b"content")
+    assert stored.keep(file, Path("received/aa/one.dcm")) == Path("received/aa/one.dcm")
+    assert (tmp_path / "received/aa/one.dcm").read_bytes() == b"xcontent"
+    assert list((tmp_path / "incoming").iterdir()) == []
