@@ -2,15 +2,16 @@
 
 import difflib
 import re
+from typing import TYPE_CHECKING
 
-from pydicom.datadict import dictionary_VR, keyword_dict, tag_for_keyword
-from pydicom.tag import BaseTag, Tag
+if TYPE_CHECKING:
+    from pydicom.tag import BaseTag
 
 _HEXADECIMAL = re.compile(r"^[0-9A-Fa-f]{8}$")
 _SEQUENCE = "SQ"
 
 
-def attribute_tags(path: str) -> tuple[BaseTag, ...]:
+def attribute_tags(path: str) -> "tuple[BaseTag, ...]":
     """Return the tags that a path such as `RequestAttributesSequence.RequestedProcedureDescription` walks through.
 
     Raises:
@@ -30,7 +31,11 @@ def is_sequence(path: str) -> bool:
     return _value_representation(attribute_tags(path)[-1]) == _SEQUENCE
 
 
-def _tag(name: str) -> BaseTag:
+def _tag(name: str) -> "BaseTag":
+    # Not above: pydicom takes 40 MB, and the receivers read settings but no routes.
+    from pydicom.datadict import tag_for_keyword  # noqa: PLC0415
+    from pydicom.tag import Tag  # noqa: PLC0415
+
     if _HEXADECIMAL.match(name):
         return Tag(int(name, 16))
     tag = tag_for_keyword(name)
@@ -40,11 +45,15 @@ def _tag(name: str) -> BaseTag:
 
 
 def _suggestion(name: str) -> str:
+    from pydicom.datadict import keyword_dict  # noqa: PLC0415
+
     close = difflib.get_close_matches(name, keyword_dict, n=1, cutoff=0.8)
     return f"; did you mean {close[0]!r}?" if close else "; see PS3.6 section 6 for the keywords"
 
 
-def _value_representation(tag: BaseTag) -> str | None:
+def _value_representation(tag: "BaseTag") -> str | None:
+    from pydicom.datadict import dictionary_VR  # noqa: PLC0415
+
     try:
         return dictionary_VR(tag)
     except KeyError:

@@ -6,6 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 from config.calibrations import Calibration
 from config.catalogue import model_digest, prompt_set_digest, published_model, published_models, weights_folder
+from config.destinations import target_of, token_file_of
 from config.heads import cannot_answer, heads_of
 from config.manifests import ModelManifest, QualitySection
 from config.mistakes import Mistake, mistake_at, suggestion
@@ -68,9 +69,26 @@ def inconsistencies(inventory: Inventory) -> Iterator[Mistake]:
         yield from _gate(manifest, inventory)
         yield from _quality(manifest, inventory)
     yield from _calibrations(inventory)
+    yield from _destinations(inventory)
     for index, name in enumerate(inventory.settings.models.acknowledged_licences):
         if message := _unknown(name, "model", _known_models(inventory), inventory):
             yield mistake_at(inventory.settings_document, ("models", "acknowledged_licences", index), message)
+
+
+def _destinations(inventory: Inventory) -> Iterator[Mistake]:
+    """What is wrong with a destination beyond its own section: no token, two of one target, commitment that nobody hears of."""
+    settings, targets = inventory.settings, dict[str, str]()
+    for index, destination in enumerate(settings.destinations):
+        where: Location = ("destinations", index)
+        token = token_file_of(destination)
+        if token is not None and not token.is_file():
+            yield mistake_at(inventory.settings_document, (*where, "bearer_token_file"), f"there is no file {token}; put the token there")
+        first = targets.setdefault(target_of(destination), destination.name)
+        if first != destination.name:
+            message = f"{first!r} already sends to {target_of(destination)}; name all its results in one destination"
+            yield mistake_at(inventory.settings_document, where, message)
+        if repeated := [kind for kind in destination.results if destination.results.count(kind) > 1]:
+            yield mistake_at(inventory.settings_document, (*where, "results"), f"{repeated[0]!r} is listed twice; remove one")
 
 
 def _known_models(inventory: Inventory) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from config.schema import Settings
 from config.section import Section
 from config.source import Location, SourceDocument, SourceError, read_source
 
-__all__ = ["ConfigurationError", "Mistake", "check_ready_to_serve", "load"]
+__all__ = ["ConfigurationError", "Mistake", "check_ready_to_serve", "load", "load_settings"]
 
 _S = TypeVar("_S", bound=Section)
 
@@ -84,6 +84,19 @@ def load(path: Path | None) -> tuple[Settings, Catalogue]:
     if reader.mistakes:
         raise ConfigurationError(reader.mistakes)
     return settings, _catalogue(inventory)
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Return the settings of one YAML file without looking at what they refer to: for a process whose starter has done that.
+
+    Raises:
+        ConfigurationError: with every mistake in the file.
+    """
+    reader = _Reader([], set())
+    settings, _ = _settings(_settings_document(path, reader), reader)
+    if reader.mistakes:
+        raise ConfigurationError(reader.mistakes)
+    return settings
 
 
 def check_ready_to_serve(settings: Settings, path: Path | None = None) -> None:
@@ -152,6 +165,7 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
         "deliver": deliver,
         "destinations": destinations,
         "routes_file": routes_file,
+        "audit": settings.audit.located(base),
     }
     return settings.model_copy(update=changed)
 

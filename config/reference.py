@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from config.code import Code
 from config.schema import Settings
 
 
@@ -54,7 +55,7 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[ReferenceRow]:
                 yield from _rows(found, f"{prefix}{name}[{_kind(found)}].")
         else:
             for found in inner:
-                yield from _rows(found, f"{prefix}{name}.")
+                yield from _rows(found, f"{prefix}{name}." if len(inner) == 1 else f"{prefix}{name}[{_kind(found)}].")
 
 
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
@@ -86,7 +87,7 @@ def _type(annotation: object) -> str:
         return f"list of {_type(arguments[0])}"
     if origin is dict:
         return f"mapping of {_type(arguments[0])} to {_type(arguments[1])}"
-    words: dict[object, str] = {str: "text", int: "integer", float: "number", bool: "true or false", Path: "path"}
+    words: dict[object, str] = {str: "text", int: "integer", float: "number", Code: "code", bool: "true or false", Path: "path"}
     return words[annotation]
 
 
@@ -96,4 +97,6 @@ def _default(field: FieldInfo) -> str:
         return "(required)"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, Code):
+        return f"({value.value}, {value.scheme}, {value.meaning})"
     return f"`{value}`" if value or value == 0 else "(none)"

@@ -5,8 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from config.audit import AuditSection
 from config.destinations import DeliverSection, Destination
+from config.flags import FlagsSection
 from config.receiving import ReceiveSection
+from config.retention import PressureSection, RetentionSection
 from config.section import AeTitle, Port, Seconds, Section, Slug
 
 
@@ -53,6 +56,10 @@ class WorkSection(Section):
         description="MB (float32 weights) that loaded models may take together; the least recently used leaves. No limit if left out.",
     )
     parallel_studies: int = Field(2, ge=1, le=64, description="Studies in work at once in one process; their frames share the batches.")
+    urgent_lanes: int = Field(1, ge=0, le=16, description="Urgent studies in work at once beside those, when all of those are busy.")
+    routine_wait_s: Seconds = Field(
+        1800, description="Seconds after which a waiting routine study goes before newer urgent ones, except in the lanes for urgent ones."
+    )
     lease_s: Seconds = Field(120, description="Seconds after which a silent worker's study may be taken by another.")
     maximum_attempts: int = Field(5, ge=1, le=100, description="Attempts, crashes counted, before a work item is FAILED.")
     retry_s: Seconds = Field(5, description="Seconds before the second attempt; doubled each time, with jitter.")
@@ -73,6 +80,7 @@ class TelemetrySection(Section):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event that is logged.")
     host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
     port: Port = Field(9464, description="TCP port of /metrics, /healthz and /readyz; 0 takes a free one.")
+    certificate_warning_days: int = Field(30, ge=0, le=3650, description="Days before a certificate or revocation list runs out to warn.")
 
 
 class ModelsSection(Section):
@@ -93,8 +101,12 @@ class Settings(Section):
     work: WorkSection = WorkSection()
     deliver: DeliverSection = DeliverSection()
     schedule: ScheduleSection = ScheduleSection()
+    retention: RetentionSection = RetentionSection()
+    pressure: PressureSection = PressureSection()
     telemetry: TelemetrySection = TelemetrySection()
     models: ModelsSection = ModelsSection()
+    flags: FlagsSection = FlagsSection()
+    audit: AuditSection = AuditSection()
     routes_file: Path | None = Field(None, description="Routes of this site, relative to the settings file; without it those that ship.")
     destinations: tuple[Destination, ...] = Field((), description="Archives and folders that results go to.")
 

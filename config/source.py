@@ -71,8 +71,9 @@ def read_source(path: Path) -> SourceDocument:
         raise SourceError(((1, "file", f"cannot be read: {exc.strerror}; give a readable file"),)) from exc
     except UnicodeDecodeError as exc:
         raise SourceError(((1, "file", "is not UTF-8 text; save it as UTF-8"),)) from exc
-    loader = yaml.SafeLoader(text)
+    loader: yaml.SafeLoader | None = None
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is None:
             return SourceDocument(path=path, value={}, root=None)
@@ -84,8 +85,11 @@ def read_source(path: Path) -> SourceDocument:
         raise SourceError(((mark.line + 1 if mark else 1, "file", f"is not YAML: {exc.problem}; mind indentation and quotes"),)) from exc
     except (yaml.YAMLError, ValueError) as exc:
         raise SourceError(((1, "file", "holds a character or a date that YAML cannot read; put the value in quotes"),)) from exc
+    except RecursionError as exc:
+        raise SourceError(((1, "file", "is nested too deeply; write it flat"),)) from exc
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _problems(node: yaml.Node, field: str, seen: set[int], above: tuple[int, ...]) -> Iterator[tuple[int, str, str]]:

@@ -1,10 +1,6 @@
 """What the Storage SCP takes: every storage SOP class, in every transfer syntax whose bytes can be kept as they come."""
 
-from pydicom.uid import UID
-from pynetdicom import AllStoragePresentationContexts
-from pynetdicom.presentation import PresentationContext
-from pynetdicom.service_class import StorageServiceClass
-from pynetdicom.sop_class import register_uid
+from dicom_node.storage_sop_classes import STORAGE_SOP_CLASSES
 
 VERIFICATION_SOP_CLASS = "1.2.840.10008.1.1"
 
@@ -77,33 +73,5 @@ TRANSFER_SYNTAXES = (
 )
 
 
-class _SharedContext(PresentationContext):
-    """pynetdicom copies all contexts deeply for each association, which takes longer than receiving a slice. Nobody changes them."""
-
-    def __deepcopy__(self, _memo: dict[int, object]) -> "_SharedContext":
-        return self
-
-
-def register_retired_sop_classes() -> None:
-    """Teach pynetdicom that these are storage; without it, it aborts an association that uses them."""
-    for keyword, uid in RETIRED_SOP_CLASSES.items():
-        register_uid(uid, keyword, StorageServiceClass)
-
-
-def storage_contexts() -> list[PresentationContext]:
-    """Return one presentation context for each storage SOP class, with all transfer syntaxes."""
-    register_retired_sop_classes()
-    current = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
-    return [_shared_context(uid) for uid in [*current, *RETIRED_SOP_CLASSES.values()]]
-
-
-def supported_contexts() -> list[PresentationContext]:
-    """Return the contexts of the SCP: storage and verification."""
-    return [*storage_contexts(), _shared_context(VERIFICATION_SOP_CLASS)]
-
-
-def _shared_context(sop_class_uid: str) -> PresentationContext:
-    context = _SharedContext()
-    context.abstract_syntax = UID(sop_class_uid)
-    context.transfer_syntax = [UID(uid) for uid in TRANSFER_SYNTAXES]
-    return context
+STORED_SOP_CLASSES = (*STORAGE_SOP_CLASSES, *RETIRED_SOP_CLASSES.values())
+SUPPORTED_SOP_CLASSES = frozenset((*STORED_SOP_CLASSES, VERIFICATION_SOP_CLASS))

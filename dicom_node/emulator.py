@@ -1,6 +1,7 @@
 """A modality emulator: sends files by C-STORE exactly as they lie on disk, and accounts for each of them."""
 
 import socket
+import ssl
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,12 @@ from pynetdicom import _config, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
-from dicom_node.capabilities import register_retired_sop_classes
-from dicom_node.entity import own_entity
-from dicom_node.header_peek import InstanceHeader, UnreadableHeaderError, peek
+from config.tls import TlsSection
+from dicom_node.entity import own_entity, register_retired_sop_classes
+from dicom_node.header_peek import peek
+from dicom_node.instance_header import InstanceHeader, UnreadableHeaderError
 from dicom_node.part10 import NotDicomError, preamble_and_file_meta, read_file_meta
+from dicom_node.tls import DICOM, client_context
 
 _SUCCESS = 0x0000
 _MAXIMUM_CONTEXTS = 128  # PS3.8 Table 9-18: odd identifiers from 1 to 255
@@ -45,6 +48,7 @@ class _Peer:
     port: int
     called: str
     calling: str
+    tls: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,7 @@ def send_files(
     called: str,
     calling: str,
     associations: int = 1,
+    tls: TlsSection | None = None,
     progress: Callable[[Sent], None] | None = None,
 ) -> tuple[Sent, ...]:
     """Send each file over one of `associations` parallel associations; return what became of each, in the order of `paths`.
@@ -83,12 +88,15 @@ def send_files(
     The data set goes out byte for byte, in its own transfer syntax. A file without File Meta Information is sent too, if
     its data set names itself. `progress` is called once for each file, from several threads. Never raises for a file or a
     peer: a file that is not sent is reported with the reason.
+
+    Raises:
+        TlsFilesError: a file of `tls` cannot be used; nothing was sent.
     """
     # pynetdicom reads the data set from the file unparsed only under this setting of the whole process.
     _config.STORE_SEND_CHUNKED_DATASET = True
-    _config.LOG_HANDLER_LEVEL = "none"
     register_retired_sop_classes()
-    peer = _Peer(host=host, port=port, called=called, calling=calling)
+    context = client_context(tls, protocol=DICOM) if tls is not None else None
+    peer = _Peer(host=host, port=port, called=called, calling=calling, tls=context)
     report = progress or (lambda _sent: None)
     results: dict[Path, Sent] = {}
 
@@ -118,6 +126,8 @@ def _send_batch(batch: Sequence[_Sendable], peer: _Peer, record: Callable[[Sent]
         if association is None or not association.is_established:
             association = _associate(batch, peer)
         status, reason = _send(association, file, message_id % _MESSAGE_IDS)
+        if association.acceptor.primitive is None and peer.tls is not None and not association.is_established:
+            reason = "no association: the peer does not answer, or did not agree on TLS and certificates"
         record(Sent(path=file.path, sop_instance_uid=file.sop_instance_uid, status=status, reason=reason))
     if association is not None and association.is_established:
         association.release()
@@ -129,7 +139,8 @@ def _associate(batch: Sequence[_Sendable], peer: _Peer) -> Association:
     wanted = dict.fromkeys((file.sop_class_uid, file.transfer_syntax_uid) for file in batch)
     contexts = [build_context(sop_class, [syntax]) for sop_class, syntax in wanted]
     handlers: list[Any] = [(evt.EVT_CONN_OPEN, _without_delay)]
-    return entity.associate(peer.host, peer.port, contexts=contexts, ae_title=peer.called, evt_handlers=handlers)
+    tls = (peer.tls, peer.host) if peer.tls is not None else None
+    return entity.associate(peer.host, peer.port, contexts=contexts, ae_title=peer.called, evt_handlers=handlers, tls_args=tls)
 
 
 def _without_delay(event: evt.Event) -> None:

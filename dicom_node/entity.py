@@ -1,9 +1,15 @@
-"""This node as an application entity: the same implementation in whatever it receives and sends (PS3.7 D.3.3.2)."""
+"""This node as an application entity of pynetdicom: the same implementation in whatever it sends (PS3.7 D.3.3.2)."""
 
 from pydicom.uid import UID
-from pynetdicom import AE
+from pynetdicom import AE, _config
+from pynetdicom.service_class import StorageServiceClass
+from pynetdicom.sop_class import register_uid
 
-from reporting.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from config.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.capabilities import RETIRED_SOP_CLASSES
+
+# pynetdicom would format a record for each PDU, with what a peer sent.
+_config.LOG_HANDLER_LEVEL = "none"
 
 
 def own_entity(ae_title: str) -> AE:
@@ -12,3 +18,9 @@ def own_entity(ae_title: str) -> AE:
     entity.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     return entity
+
+
+def register_retired_sop_classes() -> None:
+    """Teach pynetdicom that these are storage; without it, it aborts an association that uses them."""
+    for keyword, uid in RETIRED_SOP_CLASSES.items():
+        register_uid(uid, keyword, StorageServiceClass)

@@ -43,20 +43,39 @@ class AssociationAbortedError(DeliveryError):
     """The association was aborted, or nobody answered the request for one."""
 
 
+class TlsFailedError(DeliveryError):
+    """Somebody listens there, but the two did not agree on TLS: certificate, authority, host name or version."""
+
+
+class NotAuthorisedError(DeliveryError):
+    """The destination does not let this node in: 401 or 403, or there is no token to show. Somebody may be putting it right."""
+
+
 class EmptyAnswerError(DeliveryError):
-    """C-STORE was sent and no status came back: time-out or abort. The archive may have stored it; sending again is safe."""
+    """The result was sent and no answer came back: time-out, abort, or an answer about something else.
+
+    The destination may have it; sending again is safe.
+    """
 
 
 class PresentationContextRefusedError(DeliveryError):
     """The archive takes associations, but not this SOP class in a transfer syntax that we can send."""
 
 
+class ConnectionEndedError(EmptyAnswerError):
+    """The connection ended before the answer came; a time-out is another thing."""
+
+
 class StoreFailedError(DeliveryError):
-    """The archive answered with a failure that may pass, such as 0xA700 (out of resources)."""
+    """The destination answered with a failure that may pass, such as 0xA700 (out of resources) or 503."""
 
 
 class StoreRefusedError(DeliveryError):
-    """The archive answered that it will not take this object, such as 0xA900 or 0xC000."""
+    """The destination answered that it will not take this result, such as 0xA900, 0xC000, 422, AE or AR."""
+
+
+class CommitmentFailedError(DeliveryError):
+    """The archive was not asked to keep what it accepted, or did not say that it was. It is asked again."""
 
 
 class ResultMissingError(DeliveryError):
@@ -79,7 +98,11 @@ VERDICTS: Mapping[type[BaseException], Verdict] = {
     DestinationUnreachableError: Verdict.RETRY,
     AssociationRejectedError: Verdict.RETRY,
     AssociationAbortedError: Verdict.RETRY,
+    TlsFailedError: Verdict.RETRY,
+    NotAuthorisedError: Verdict.RETRY,
     EmptyAnswerError: Verdict.RETRY,
+    ConnectionEndedError: Verdict.RETRY,
+    CommitmentFailedError: Verdict.RETRY,
     StoreFailedError: Verdict.RETRY,
     ResultMissingError: Verdict.RETRY,
     PresentationContextRefusedError: Verdict.GIVE_UP,
@@ -93,6 +116,15 @@ VERDICTS: Mapping[type[BaseException], Verdict] = {
     Exception: Verdict.RETRY,  # attempts are counted, so what nobody foresaw ends in front of an operator too
 }
 
+
+NOT_HANDED_OVER = (
+    DestinationUnreachableError,
+    AssociationRejectedError,
+    AssociationAbortedError,
+    TlsFailedError,
+    NotAuthorisedError,
+)
+"""Failures before the result left this node. They are the destination's, so they do not use up the attempts of a result."""
 
 MACHINE_TROUBLES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 

@@ -47,19 +47,40 @@ class WorkItemEvent(enum.StrEnum):
 
 
 class DeliveryState(enum.StrEnum):
-    """One result object and one destination. COMMITTED: the archive took over the duty to keep it (PS3.4 Annex J)."""
+    """One result object and one destination. COMMITTED: the archive took over the duty to keep it (PS3.4 Annex J).
+
+    FAILED: parked until an operator retries or drops it. DROPPED: an operator decided that it is not to be sent; final.
+    """
 
     PENDING = "PENDING"
     ACCEPTED = "ACCEPTED"
     COMMITTED = "COMMITTED"
     FAILED = "FAILED"
+    DROPPED = "DROPPED"
 
 
 class DeliveryEvent(enum.StrEnum):
     ACCEPTED = "accepted"
     COMMITTED = "committed"
+    NOT_KEPT = "not kept"
+    COMMITMENT_REFUSED = "commitment refused"
     ATTEMPTS_EXHAUSTED = "attempts exhausted"
     REQUEUED = "requeued"
+    DROPPED = "dropped"
+
+
+class CircuitState(enum.StrEnum):
+    """One destination (a circuit breaker). OPEN: nothing is sent until its time has come. HALF_OPEN: one result is sent, to see."""
+
+    CLOSED = "CLOSED"
+    OPEN = "OPEN"
+    HALF_OPEN = "HALF_OPEN"
+
+
+class CircuitEvent(enum.StrEnum):
+    TOO_MANY_FAILURES = "too many failures"
+    PROBED = "probed"
+    CLOSED = "closed"
 
 
 STUDY: Mapping[StudyState, Mapping[StudyEvent, StudyState]] = {
@@ -100,13 +121,35 @@ DELIVERY: Mapping[DeliveryState, Mapping[DeliveryEvent, DeliveryState]] = {
     DeliveryState.PENDING: {
         DeliveryEvent.ACCEPTED: DeliveryState.ACCEPTED,
         DeliveryEvent.ATTEMPTS_EXHAUSTED: DeliveryState.FAILED,
+        DeliveryEvent.DROPPED: DeliveryState.DROPPED,
     },
     DeliveryState.ACCEPTED: {
         DeliveryEvent.COMMITTED: DeliveryState.COMMITTED,
+        DeliveryEvent.NOT_KEPT: DeliveryState.PENDING,
+        DeliveryEvent.COMMITMENT_REFUSED: DeliveryState.FAILED,
     },
     DeliveryState.COMMITTED: {},
     DeliveryState.FAILED: {
         DeliveryEvent.REQUEUED: DeliveryState.PENDING,
+        DeliveryEvent.ACCEPTED: DeliveryState.ACCEPTED,  # the answer to an attempt that was given up came after all
+        DeliveryEvent.DROPPED: DeliveryState.DROPPED,
+    },
+    DeliveryState.DROPPED: {},
+}
+
+
+CIRCUIT: Mapping[CircuitState, Mapping[CircuitEvent, CircuitState]] = {
+    CircuitState.CLOSED: {
+        CircuitEvent.TOO_MANY_FAILURES: CircuitState.OPEN,
+    },
+    CircuitState.OPEN: {
+        CircuitEvent.PROBED: CircuitState.HALF_OPEN,
+        CircuitEvent.CLOSED: CircuitState.CLOSED,
+    },
+    CircuitState.HALF_OPEN: {
+        CircuitEvent.PROBED: CircuitState.HALF_OPEN,
+        CircuitEvent.TOO_MANY_FAILURES: CircuitState.OPEN,
+        CircuitEvent.CLOSED: CircuitState.CLOSED,
     },
 }
 

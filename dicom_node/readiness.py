@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from dicom_node.pressure import Pressure
 from dicom_node.steps import Node
 
 
@@ -34,6 +35,18 @@ def readiness(node: Node, names: Iterable[str]) -> Mapping[str, str]:
     return {name: CHECKS[name](node) for name in names}
 
 
+def destinations(node: Node) -> Mapping[str, str]:
+    """Return how each destination does. A dead one keeps nobody from sending studies here, so that it is no check."""
+    try:
+        circuits = node.ledger.circuits()
+    except Exception:  # noqa: BLE001 - the check of the ledger says it
+        return {}
+    return {
+        one.name: "ok" if (known := circuits.get(one.name)) is None or not known.failures else f"{known.state.value}: {known.reason}"
+        for one in node.settings.destinations
+    }
+
+
 def _ledger(node: Node) -> str:
     try:
         node.ledger.counts()
@@ -45,6 +58,10 @@ def _ledger(node: Node) -> str:
 def _space(node: Node) -> str:
     reserve_mb = node.settings.receive.reserve_mb
     return "" if node.store.free_bytes() >= reserve_mb * 1_000_000 else f"less than {reserve_mb} MB are free"
+
+
+def _room(node: Node) -> str:
+    return Pressure(node.settings.pressure, store=node.store, ledger=node.ledger).look()
 
 
 def _receiver(node: Node) -> str:
@@ -69,10 +86,10 @@ def reachable(host: str) -> str:
     return "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - compared, not bound
 
 
-CHECKS: Mapping[str, Callable[[Node], str]] = {"ledger": _ledger, "space": _space, "receiver": _receiver, "models": _models}
+CHECKS: Mapping[str, Callable[[Node], str]] = {"ledger": _ledger, "space": _space, "room": _room, "receiver": _receiver, "models": _models}
 OF_PROCESS: Mapping[str, tuple[str, ...]] = {
     "serve": tuple(CHECKS),
-    "receive": ("ledger", "space", "receiver"),
+    "receive": ("ledger", "space", "room", "receiver"),
     "schedule": ("ledger", "space"),
     "work": ("ledger", "space", "models"),
     "deliver": ("ledger", "space"),

@@ -1,6 +1,7 @@
 """The start-up scan: after it, what lies in the object store and what the ledger knows agree again."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Protocol
 
 import structlog
 
-from dicom_node.header_peek import UnreadableHeaderError, is_valid_uid, peek
+from dicom_node.instance_header import UnreadableHeaderError, is_valid_uid
 from dicom_node.object_store import ObjectStore, received_path
 from dicom_node.part10 import NotDicomError, read_file_meta
 from dicom_node.reception import InstanceRecorder, received_instance
@@ -20,7 +21,9 @@ _log = structlog.get_logger(__name__)
 class ReconcilableLedger(InstanceRecorder, Protocol):
     """The part of the ledger that the scan needs."""
 
-    def known_paths(self) -> frozenset[str]: ...
+    def record_instance(self, instance: ReceivedInstance, *, urgent: bool) -> object: ...
+
+    def known_paths(self, folder: str) -> frozenset[str]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +38,14 @@ class Reconciled:
 def reconcile(
     store: ObjectStore, ledger: ReconcilableLedger, *, now: datetime, urgent_calling_ae_titles: tuple[str, ...] = ()
 ) -> Reconciled:
-    """Record each received file that has no row, and remove temporary files that nobody writes any more.
+    """Record each received or quarantined file that has no row, and remove temporary files that nobody writes any more.
 
     A file without a row was never acknowledged: the node was killed between the two. It is whole, so it counts as received.
     Safe while other processes receive: recording is idempotent, and their temporary files are locked.
     """
     temporary_removed = store.remove_abandoned()
-    known = ledger.known_paths()
     found_again = quarantined = 0
-    for path in store.received_files():
-        if path.as_posix() in known:
-            continue
+    for path in _without_row(store, ledger, store.received_folders()):
         found = _read(store, path)
         if found is None:
             moved = store.quarantine(path)
@@ -62,7 +62,17 @@ def reconcile(
         ledger.record_instance(instance, urgent=high_priority or instance.calling_ae_title in urgent_calling_ae_titles)
         _log.warning("instance_found_again", sop_instance_uid=instance.sop_instance_uid, study_instance_uid=instance.study_instance_uid)
         found_again += 1
+    for path in _without_row(store, ledger, ("quarantine",)):
+        ledger.record_quarantine(path=path.as_posix(), reason="found without a row", calling_ae_title="", sop_instance_uid="", at=now)
+        quarantined += 1
     return Reconciled(found_again=found_again, quarantined=quarantined, temporary_removed=temporary_removed)
+
+
+def _without_row(store: ObjectStore, ledger: ReconcilableLedger, folders: Iterable[str]) -> Iterator[Path]:
+    """Yield the files that no row accounts for, folder by folder: a store may hold millions."""
+    for folder in folders:
+        known = ledger.known_paths(folder)
+        yield from sorted(path for path in store.files_in(folder) if path.as_posix() not in known)
 
 
 def _read(store: ObjectStore, path: Path) -> tuple[ReceivedInstance, bool] | None:
@@ -77,11 +87,14 @@ def _read(store: ObjectStore, path: Path) -> tuple[ReceivedInstance, bool] | Non
         size_bytes = file.tell() - start
         received_at = datetime.fromtimestamp(store.absolute(path).stat().st_mtime, tz=UTC)
         file.seek(start)
+        from dicom_node.header_peek import peek  # noqa: PLC0415 - it loads pydicom, which a scan that finds nothing does not need
+
         try:
             header = peek(file, transfer_syntax_uid=str(meta.get("TransferSyntaxUID", "")))
         except UnreadableHeaderError:
             return None
-    if not is_valid_uid(header.study_instance_uid) or path != received_path(sop_instance_uid=header.sop_instance_uid, digest=digest):
+    named = received_path(study_instance_uid=header.study_instance_uid, sop_instance_uid=header.sop_instance_uid, digest=digest)
+    if not is_valid_uid(header.study_instance_uid) or path != named:
         return None
     instance = received_instance(
         header,

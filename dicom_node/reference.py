@@ -15,16 +15,31 @@ from pydicom.uid import UID
 from config import load
 from config.reference import markdown_table, settings_reference
 from config.routes import RouteRule
-from dicom_node.capabilities import TRANSFER_SYNTAXES, storage_contexts
+from dicom_node.capabilities import STORED_SOP_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.commands import app
-from dicom_node.lifecycle import DELIVERY, STUDY, WORK_ITEM
+from dicom_node.lifecycle import CIRCUIT, DELIVERY, STUDY, WORK_ITEM
+from dicom_node.specimens import (
+    codes_table,
+    coding_schemes_table,
+    content_tree,
+    key_object_tree,
+    proposed_classes_table,
+    region_tree,
+    report_classes_table,
+    results_table,
+)
 
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def lifecycle_diagram() -> str:
-    """Return the three life cycles as Mermaid state diagrams."""
-    tables: Mapping[str, Mapping[StrEnum, Mapping[StrEnum, StrEnum]]] = {"Study": STUDY, "Work item": WORK_ITEM, "Delivery": DELIVERY}  # type: ignore[dict-item]  # enums are invariant keys
+    """Return the life cycles as Mermaid state diagrams."""
+    tables: Mapping[str, Mapping[StrEnum, Mapping[StrEnum, StrEnum]]] = {
+        "Study": STUDY,  # type: ignore[dict-item]  # enums are invariant keys
+        "Work item": WORK_ITEM,  # type: ignore[dict-item]
+        "Delivery": DELIVERY,  # type: ignore[dict-item]
+        "Circuit of a destination": CIRCUIT,  # type: ignore[dict-item]
+    }
     return "\n".join(f"**{name}**\n\n```mermaid\n{_state_diagram(table)}\n```\n" for name, table in tables.items())
 
 
@@ -64,7 +79,7 @@ def _verbs(group: typer.Typer | None) -> str:
 
 def storage_classes() -> str:
     """Return the storage SOP classes that are taken."""
-    uids = sorted((UID(context.abstract_syntax or "") for context in storage_contexts()), key=lambda uid: uid.name)
+    uids = sorted((UID(uid) for uid in STORED_SOP_CLASSES), key=lambda uid: uid.name)
     return "\n".join(["| SOP class | UID |", "|---|---|", *(f"| {uid.name} | {uid} |" for uid in uids)]) + "\n"
 
 
@@ -87,6 +102,11 @@ def routes_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def crash_matrix() -> str:
+    """Return what the last long run of the crash matrix counted: `make crash-matrix` writes it."""
+    return (Path(__file__).parents[1] / "docs" / "crash-matrix.md").read_text(encoding="utf-8")
+
+
 def _otherwise(route: RouteRule) -> str:
     if route.no_analysis:
         return f"not analysed: {route.no_analysis}"
@@ -102,6 +122,15 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "transfer-syntaxes": transfer_syntaxes,
     "settings": settings_table,
     "routes": routes_table,
+    "crash-matrix": crash_matrix,
+    "results": results_table,
+    "report-classes": report_classes_table,
+    "proposed-classes": proposed_classes_table,
+    "content-tree": content_tree,
+    "region-tree": region_tree,
+    "key-object-tree": key_object_tree,
+    "codes": codes_table,
+    "coding-schemes": coding_schemes_table,
 }
 
 

@@ -21,15 +21,20 @@ class SelectedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The inputs of a work item, in the order in which they arrived."""
+    """The inputs of a work item, in the order in which they arrived.
+
+    `purged` were inputs of an earlier revision, and their files are gone: they are inputs still when it is asked whether
+    anything changed. Each is also in `excluded`.
+    """
 
     files: tuple[SelectedFile, ...]
     excluded: tuple[Exclusion, ...]
+    purged: tuple[SelectedFile, ...] = ()
 
     @property
     def digest(self) -> str:
         """SHA-256 (hexadecimal) over the UIDs and data sets of the inputs, whatever their order."""
-        lines = sorted(f"{file.sop_instance_uid} {file.digest}" for file in self.files)
+        lines = sorted(f"{file.sop_instance_uid} {file.digest}" for file in (*self.files, *self.purged))
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -30,8 +30,19 @@ class ReceivedInstance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """An instance that has just arrived, and whether its study is in a hurry for it."""
+
+    instance: ReceivedInstance
+    urgent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """One revision of a study: the newest version of each instance that had arrived when it settled."""
+    """One revision of a study: the newest version of each instance that had arrived when it settled.
+
+    `purged` are those of them whose files were purged after an earlier revision was reported.
+    """
 
     study_instance_uid: str
     revision: int
@@ -39,3 +50,4 @@ class Study:
     instances: tuple[ReceivedInstance, ...]
     first_arrival: datetime
     last_arrival: datetime
+    purged: tuple[ReceivedInstance, ...] = ()

@@ -1,9 +1,7 @@
 """`dicom-node serve`: starts the node's processes, restarts those that die, and answers for their health."""
 
-import ctypes
 import fcntl
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -27,7 +25,6 @@ LONGEST_RESTART_S = 60.0
 STEADY_S = 60.0
 """A process that ran this long starts again without a penalty."""
 STOP_S = 30.0
-PR_SET_PDEATHSIG = 1
 
 
 def owner_name(pid: int) -> str:
@@ -35,10 +32,12 @@ def owner_name(pid: int) -> str:
     return f"{socket.gethostname()}/{pid}"
 
 
-def die_with_parent() -> None:
-    """Ask Linux to send this process SIGTERM when the supervisor that started it is gone, however it went."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process of this machine, 0 if it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
 
 
 def release_leases_of_the_dead(ledger: Ledger, now: datetime) -> int:
@@ -68,23 +67,33 @@ def only_supervisor(folder: Path) -> Iterator[None]:
 class _Child:
     name: str
     command: Sequence[str]
+    descriptors: tuple[int, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     restart_at: float = 0.0
     pause_s: float = 0.0
+    kill_at: float | None = None
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.command)
+        self.process = subprocess.Popen(self.command, pass_fds=self.descriptors)
         self.started_at = time.monotonic()
+        self.kill_at = None
         log.info("process_started", name=self.name, child_pid=self.process.pid)
 
 
 @dataclass(slots=True, kw_only=True)
 class Supervisor:
-    """Keeps `commands` (name -> argument vector) running until it is stopped."""
+    """Keeps `commands` (name -> argument vector) running until it is stopped.
+
+    `descriptors` (name -> file descriptors) are inherited by the process of that name.
+
+    A process whose resident memory is above `memory_limit_bytes` is stopped and started again, before the machine suffers.
+    """
 
     commands: Mapping[str, Sequence[str]]
     ledger: Ledger
+    memory_limit_bytes: int | None = None
+    descriptors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
     _children: list[_Child] = field(default_factory=list)
 
@@ -94,7 +103,9 @@ class Supervisor:
 
     def run(self) -> None:
         """Start everything, restart what dies with growing pauses, and on stop end everything in order."""
-        self._children = [_Child(name=name, command=command) for name, command in self.commands.items()]
+        self._children = [
+            _Child(name=name, command=command, descriptors=self.descriptors.get(name, ())) for name, command in self.commands.items()
+        ]
         for child in self._children:
             child.start()
         try:
@@ -108,6 +119,7 @@ class Supervisor:
         if child.process is not None:
             code = child.process.poll()
             if code is None:
+                self._limit_memory(child, child.process)
                 return
             self._release_leases(child.process.pid)
             steady = time.monotonic() - child.started_at >= STEADY_S
@@ -117,6 +129,15 @@ class Supervisor:
             log.error("process_died", name=child.name, exit_code=code, restart_in_s=child.pause_s)
         if time.monotonic() >= child.restart_at:
             child.start()
+
+    def _limit_memory(self, child: _Child, process: subprocess.Popen[bytes]) -> None:
+        if child.kill_at is not None:
+            if time.monotonic() >= child.kill_at:
+                process.kill()
+        elif self.memory_limit_bytes is not None and (used := resident_bytes(process.pid)) > self.memory_limit_bytes:
+            log.error("process_over_memory", name=child.name, used_mb=used // 1_000_000, limit_mb=self.memory_limit_bytes // 1_000_000)
+            process.terminate()
+            child.kill_at = time.monotonic() + STOP_S
 
     def _release_leases(self, pid: int) -> None:
         """Free what a dead process held; if the ledger cannot be written now, its leases run out by themselves."""
@@ -144,3 +165,11 @@ def own_command(name: str, settings_file: Path | None) -> tuple[str, ...]:
     """Return the argument vector of one of the node's own processes."""
     configured = ("--config", os.fspath(settings_file)) if settings_file else ()
     return (sys.executable, "-m", "dicom_node", name, *configured, "--supervised")
+
+
+def receiver_commands(processes: int, listening: int, settings_file: Path | None) -> Mapping[str, Sequence[str]]:
+    """Return name -> argument vector of the processes that receive on the socket `listening`."""
+    configured = ("--config", os.fspath(settings_file)) if settings_file else ()
+    command = (sys.executable, "-m", "dicom_node.receiver", *configured, "--listening", str(listening), "--number")
+    names = ["receive"] if processes == 1 else [f"receive-{number}" for number in range(1, processes + 1)]
+    return {name: (*command, str(number)) for number, name in enumerate(names)}

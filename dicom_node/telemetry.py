@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, multiprocess
@@ -12,10 +13,16 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from config.schema import TelemetrySection
-from dicom_node.delivery.lane import DeliveryOutcome
+from dicom_node.delivery import utc_now
 from dicom_node.ledger import Ledger
+from dicom_node.lifecycle import CircuitState
 from dicom_node.object_store import ObjectStore
+from dicom_node.peers import Why
 from dicom_node.quiet import keep_libraries_silent
+
+if TYPE_CHECKING:  # these load what a receiver does not need
+    from dicom_node.delivery.lane import DeliveryOutcome
+    from dicom_node.flagging import FlagReason
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -24,10 +31,14 @@ SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 
 INSTANCES = Counter("dicom_node_instances_received", "C-STORE requests answered, by status", ["status"])
 INSTANCE_BYTES = Counter("dicom_node_received_bytes", "Bytes of instances acknowledged with success")
+REJECTIONS = Counter("dicom_node_associations_rejected", "Associations rejected, by peer and reason", ["peer", "reason"])
 INSTANCE_SECONDS = Histogram("dicom_node_c_store_seconds", "From the whole data set to its answer", buckets=MILLISECONDS)
 SETTLED = Counter("dicom_node_studies_settled", "Study revisions that settled")
 STEP_SECONDS = Histogram("dicom_node_step_seconds", "Duration of a step", ["step"], buckets=SECONDS)
 STEP_FAILURES = Counter("dicom_node_step_failures", "Steps that failed, by verdict", ["step", "verdict"])
+FLAG_DECISIONS = Counter("dicom_node_flag_decisions", "Decisions about flags, by model and reason", ["model", "reason"])
+PURGED = Counter("dicom_node_studies_purged", "Studies whose files were purged")
+PURGED_BYTES = Counter("dicom_node_purged_bytes", "Bytes of received files that were purged")
 DELIVERIES = Counter("dicom_node_delivery_attempts", "Delivery attempts, by destination and outcome", ["destination", "outcome"])
 DELIVERY_SECONDS = Histogram("dicom_node_delivery_seconds", "Duration of a delivery attempt", ["destination"], buckets=SECONDS)
 
@@ -58,7 +69,7 @@ def configure_logging(settings: TelemetrySection, *, process: str) -> None:
 
 
 class InstanceMetrics:
-    """Counts what the Storage SCP answers."""
+    """Counts what the Storage SCP answers and whom it turns away."""
 
     def on_instance(self, status: int, seconds: float, size_bytes: int) -> None:
         INSTANCES.labels(f"0x{status:04X}").inc()
@@ -66,11 +77,25 @@ class InstanceMetrics:
         if status == 0:
             INSTANCE_BYTES.inc(size_bytes)
 
+    def on_rejection(self, peer: str, why: Why) -> None:
+        REJECTIONS.labels(peer, why.value).inc()
 
-def count_delivery(*, destination: str, outcome: DeliveryOutcome, seconds: float) -> None:
+
+def count_purged(studies: int, received_bytes: int) -> None:
+    """Count what a purge removed."""
+    PURGED.inc(studies)
+    PURGED_BYTES.inc(received_bytes)
+
+
+def count_delivery(*, destination: str, outcome: "DeliveryOutcome", seconds: float) -> None:
     """Count what a destination answered."""
     DELIVERIES.labels(destination, outcome.value).inc()
     DELIVERY_SECONDS.labels(destination).observe(seconds)
+
+
+def count_flag(model: str, reason: "FlagReason") -> None:
+    """Count a decision about a flag."""
+    FLAG_DECISIONS.labels(model, reason.value).inc()
 
 
 class LedgerCollector(Collector):
@@ -88,11 +113,45 @@ class LedgerCollector(Collector):
             for state, number in states.items():
                 gauge.add_metric([state], number)
             yield gauge
+        yield _suspended(self._ledger)
+        yield from _destinations(self._ledger)
         yield GaugeMetricFamily("dicom_node_store_free_bytes", "Free space under the object store", value=self._store.free_bytes())
         up = GaugeMetricFamily("dicom_node_process_up", "1 if the process runs", labels=["name"])
         for name, running in self._alive().items():
             up.add_metric([name], float(running))
         yield up
+
+
+def _destinations(ledger: Ledger) -> Iterable[GaugeMetricFamily]:
+    circuits = GaugeMetricFamily(
+        "dicom_node_destination_circuit", "1 for the state that a destination's circuit is in", labels=["destination", "state"]
+    )
+    for name, circuit in ledger.circuits().items():
+        for state in CircuitState:
+            circuits.add_metric([name, state.value], float(state is circuit.state))
+    yield circuits
+    waiting = ledger.waiting(now=utc_now())
+    values: dict[tuple[str, str], dict[str, float]] = {
+        ("pending", "Results that wait for a destination"): {name: held.pending for name, held in waiting.items()},
+        ("parked", "Results that wait for an operator before a destination gets them"): {
+            name: held.parked for name, held in waiting.items()
+        },
+        ("oldest_seconds", "Age of the oldest result that waits for a destination"): {
+            name: held.oldest_s for name, held in waiting.items()
+        },
+    }
+    for (what, words), of_destination in values.items():
+        gauge = GaugeMetricFamily(f"dicom_node_destination_{what}", words, labels=["destination"])
+        for name, value in of_destination.items():
+            gauge.add_metric([name], float(value))
+        yield gauge
+
+
+def _suspended(ledger: Ledger) -> GaugeMetricFamily:
+    gauge = GaugeMetricFamily("dicom_node_flags_suspended", "1 for each suspension of flags that holds", labels=["model"])
+    for suspension in ledger.suspensions():
+        gauge.add_metric([suspension.model or "every model"], 1)
+    return gauge
 
 
 def registry(ledger: Ledger, store: ObjectStore, alive: Callable[[], dict[str, bool]]) -> CollectorRegistry:

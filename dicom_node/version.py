@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from config.flags import FlagsSection
 from config.schema import NodeSection
 from reporting import Producer
 
@@ -14,8 +15,8 @@ def node_version() -> str:
     return version("dicom-node")
 
 
-def producer(settings: NodeSection) -> Producer:
-    """Return the node as its results name it."""
+def producer(settings: NodeSection, flags: FlagsSection | None = None) -> Producer:
+    """Return the node as its results name it. `flags` names the message that changes an order."""
     return Producer(
         manufacturer=MANUFACTURER,
         model_name=MODEL_NAME,
@@ -23,4 +24,5 @@ def producer(settings: NodeSection) -> Producer:
         serial_number=settings.serial_number,
         ae_title=settings.ae_title,
         institution=settings.institution,
+        order_message=(flags or FlagsSection()).order_message,
     )

@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import structlog
 from dicom_node import steps
 from dicom_node.backoff import Backoff
 from dicom_node.failures import Verdict, describe, is_the_machines, judge
-from dicom_node.ledger import LeaseLostError, WorkItem
+from dicom_node.ledger import LeaseLostError, Line, WorkItem
 from dicom_node.lifecycle import WorkItemState
 from dicom_node.telemetry import STEP_FAILURES, STEP_SECONDS
 
@@ -34,20 +34,24 @@ class Worker:
     owner: str
     stop: threading.Event
     rng: random.Random
+    _held: set[int] = field(default_factory=set, init=False)
+    """Work items in the lanes of this worker; the lock of the interpreter guards it."""
 
     def run(self) -> None:
-        """Run as many lanes as studies may be in work at once, and keep their leases alive."""
-        lanes = [threading.Thread(target=self._lane, name=f"work-{n}") for n in range(self.node.settings.work.parallel_studies)]
+        """Run as many lanes as studies may be in work at once, those for urgent ones beside them, and keep their leases alive."""
+        work = self.node.settings.work
+        lanes = [threading.Thread(target=self._lane, args=(Line.ALL,), name=f"work-{n}") for n in range(work.parallel_studies)]
+        lanes += [threading.Thread(target=self._lane, args=(Line.URGENT,), name=f"urgent-{n}") for n in range(work.urgent_lanes)]
         keeper = threading.Thread(target=self._keep_leases, name="leases", daemon=True)
         for thread in (*lanes, keeper):
             thread.start()
         for lane in lanes:
             lane.join()
 
-    def _lane(self) -> None:
+    def _lane(self, line: Line) -> None:
         while not self.stop.is_set():
             try:
-                worked = self.work_once()
+                worked = self.work_once(line)
             except Exception as exc:  # noqa: BLE001 - the worker loop goes on; the lease brings the item back
                 log.error("work_lane_failed", reason=describe(exc))  # noqa: TRY400 - a traceback may quote values
                 self.stop.wait(self.node.settings.work.retry_s)
@@ -59,16 +63,31 @@ class Worker:
         lease_s = self.node.settings.work.lease_s
         while not self.stop.wait(lease_s / 3):
             try:
-                self.node.ledger.renew_leases(owner=self.owner, now=self.node.clock(), lease_s=lease_s)
+                self.node.ledger.renew_work_leases(tuple(self._held), owner=self.owner, now=self.node.clock(), lease_s=lease_s)
             except Exception as exc:  # noqa: BLE001 - the next round tries again
                 log.error("leases_not_renewed", reason=describe(exc))  # noqa: TRY400 - a traceback may quote values
 
-    def work_once(self) -> bool:
+    def work_once(self, line: Line = Line.ALL) -> bool:
         """Claim one work item and do its next step; False if there was nothing to do."""
         work = self.node.settings.work
-        item = self.node.ledger.claim_work(owner=self.owner, now=self.node.clock(), lease_s=work.lease_s)
+        item = self.node.ledger.claim_work(
+            owner=self.owner,
+            now=self.node.clock(),
+            lease_s=work.lease_s,
+            line=line,
+            patience_s=work.routine_wait_s,
+            longest_wait_s=work.maximum_retry_s,
+        )
         if item is None:
             return False
+        self._held.add(item.id)
+        try:
+            self._step(item)
+        finally:
+            self._held.discard(item.id)
+        return True
+
+    def _step(self, item: WorkItem) -> None:
         with structlog.contextvars.bound_contextvars(
             study_instance_uid=item.study_instance_uid, revision=item.revision, route=item.route, work_item=item.id
         ):
@@ -77,7 +96,6 @@ class Worker:
                     self._attempt("analyse", item, lambda: steps.analyse(self.node, self.engine, item))
             else:
                 self._attempt("encode", item, lambda: steps.encode(self.node, item))
-        return True
 
     def _attempt(self, step: str, item: WorkItem, do: Callable[[], None]) -> None:
         started = time.monotonic()

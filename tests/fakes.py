@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from config import Catalogue
 from config.heads import ANY_IMAGE
 from dicom_node.delivery import ClaimedDelivery, Receipt
-from dicom_node.study import ReceivedInstance
+from dicom_node.delivery.circuit import Circuit, unbroken
+from dicom_node.lifecycle import CircuitState
+from dicom_node.study import Arrival, ReceivedInstance
 from inference.findings import ImageRef, Score
 from inference.frames import Frame
 
@@ -86,28 +88,66 @@ class FakeDeliveryLedger:
         self.receipts: list[tuple[int, Receipt]] = []
         self.failures: list[tuple[int, str, str, datetime | None]] = []
         self.claims: list[int] = []
+        self.circuits: dict[str, Circuit] = {}
+        self.capabilities: dict[tuple[str, str], str] = {}
 
-    def claim_delivery(self, *, destination: str, owner: str, now: datetime, lease_s: float) -> ClaimedDelivery | None:
+    def claim_delivery(
+        self, *, destination: str, owner: str, now: datetime, lease_s: float, learnt_since: datetime
+    ) -> ClaimedDelivery | None:
         with self._lock:
             for key, delivery in sorted(self._waiting.items()):
                 due = self._due.get(key, now) <= now and self._leased.get(key, now) <= now
                 if delivery.destination == destination and due:
-                    claimed = self._waiting[key] = replace(delivery, attempts=delivery.attempts + 1)
+                    accepted_as = self.capabilities.get((destination, delivery.kind), "")
+                    claimed = self._waiting[key] = replace(delivery, attempts=delivery.attempts + 1, accepted_as=accepted_as)
                     self._leased[key] = now + timedelta(seconds=lease_s)
                     self.claims.append(key)
                     return claimed
             return None
 
-    def record_receipt(self, claimed: ClaimedDelivery, receipt: Receipt, *, now: datetime) -> None:
+    def hand_back_delivery(self, claimed: ClaimedDelivery, *, now: datetime) -> None:
         with self._lock:
+            self._leased.pop(claimed.id)
+            self._waiting[claimed.id] = replace(claimed, attempts=claimed.attempts - 1)
+
+    def circuit(self, destination: str, *, now: datetime) -> Circuit:
+        with self._lock:
+            return self.circuits.get(destination) or unbroken(now)
+
+    def record_circuit(self, destination: str, circuit: Circuit) -> None:
+        with self._lock:
+            self.circuits[destination] = circuit
+
+    def close_circuit(self, destination: str, *, now: datetime) -> bool:
+        with self._lock:
+            before = self.circuits.pop(destination, None)
+            return before is not None and before.state is not CircuitState.CLOSED
+
+    def begin_probe(self, destination: str, *, now: datetime, lease_s: float) -> bool:
+        with self._lock:
+            before = self.circuits[destination]
+            not_before = now + timedelta(seconds=lease_s)
+            self.circuits[destination] = replace(before, state=CircuitState.HALF_OPEN, not_before=not_before)
+            return before.not_before <= now
+
+    def renew_leases(self, *, owner: str, now: datetime, lease_s: float) -> None:
+        with self._lock:
+            self._leased = dict.fromkeys(self._leased, now + timedelta(seconds=lease_s))
+
+    def record_receipt(self, claimed: ClaimedDelivery, receipt: Receipt, *, now: datetime, commit_at: datetime | None = None) -> None:
+        with self._lock:
+            if receipt.sop_class_uid:
+                self.capabilities[claimed.destination, claimed.kind] = receipt.sop_class_uid
             self.receipts.append((claimed.id, receipt))
             self._waiting.pop(claimed.id)
             self._lock.notify_all()
 
     def record_delivery_failure(
-        self, claimed: ClaimedDelivery, *, reason: str, status: str, retry_at: datetime | None, now: datetime
+        self, claimed: ClaimedDelivery, *, reason: str, status: str, retry_at: datetime | None, now: datetime, counted: bool = True
     ) -> None:
         with self._lock:
+            if not counted:
+                self._waiting[claimed.id] = replace(claimed, attempts=claimed.attempts - 1)
             self.failures.append((claimed.id, reason, status, retry_at))
             self._leased.pop(claimed.id)
             if retry_at is None:
@@ -132,6 +172,9 @@ class FakeInstanceRecorder:
         self.urgent: list[bool] = []
         self.quarantined: list[tuple[str, str, str]] = []
 
+    def record_instances(self, arrivals: Sequence[Arrival]) -> list[str]:
+        return [self.record_instance(arrival.instance, urgent=arrival.urgent) for arrival in arrivals]
+
     def record_instance(self, instance: ReceivedInstance, *, urgent: bool) -> str:
         with self._lock:
             if self._failure is not None:
@@ -147,5 +190,6 @@ class FakeInstanceRecorder:
         with self._lock:
             self.quarantined.append((path, reason, calling_ae_title))
 
-    def known_paths(self) -> frozenset[str]:
-        return frozenset(instance.path.as_posix() for instance in self.instances)
+    def known_paths(self, folder: str = "") -> frozenset[str]:
+        known = [instance.path.as_posix() for instance in self.instances] + [path for path, _, _ in self.quarantined]
+        return frozenset(path for path in known if path.startswith(folder))

@@ -24,7 +24,7 @@ from dicom_node.version import producer
 from inference.analysis import SelectedInstance
 from inference.analysis import analyse as analyse_instances
 from inference.findings import Analysis, Exclusion, ImageRef
-from reporting import ENCODERS
+from reporting import ENCODERS, STANDING_RECORD
 
 if TYPE_CHECKING:
     from inference.engine import Engine
@@ -119,9 +119,10 @@ def _write_reports(folder: Path, analysis: Analysis, headers: Sequence[Dataset],
     inputs = {image.sop_instance_uid for image in analysis.inputs}
     used = [header for header in headers if header.SOPInstanceUID in inputs]
     folder.mkdir(parents=True, exist_ok=True)
-    for encode in ENCODERS.values():
-        result = encode(analysis, used, producer=producer(settings.node), previous=None)
-        (folder / f"{result.sop_instance_uid}.dcm").write_bytes(result.data)
+    for kind in (STANDING_RECORD, "sr-regions"):
+        result = ENCODERS[kind](analysis, used, producer=producer(settings.node), previous=None)
+        if result is not None:
+            (folder / f"{result.sop_instance_uid}.dcm").write_bytes(result.data)
 
 
 def _print(analyses: Sequence[Analysis], skipped: Sequence[Skipped]) -> None:

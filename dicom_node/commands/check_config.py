@@ -8,13 +8,14 @@ import typer
 from rich.console import Console
 
 import config
+from dicom_node.tls_files import tls_mistakes
 
 
 def check_config(
     path: Annotated[Path | None, typer.Argument(help="Settings file; the defaults if left out.", dir_okay=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check config: name every mistake in the settings, routes, models, prompts and calibrations.
+    """Check config: name every mistake in the settings, routes, models, prompts and calibrations, and TLS files of no use.
 
     Exit code 0: nothing is wrong. 1: there are mistakes; each is printed as FILE:LINE: FIELD: what is wrong; what to do.
 
@@ -32,6 +33,7 @@ def check_config(
             "destinations": len(settings.destinations),
         }
         config.check_ready_to_serve(settings, path)
+        mistakes = tuple(tls_mistakes(settings, path))
     except config.ConfigurationError as exc:
         mistakes = exc.mistakes
     if as_json:

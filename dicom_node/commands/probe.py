@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from config.receiving import ReceiveSection
+from config.tls import TlsSection
 from dicom_node.commands.opening import ConfigOption, JsonOption, existing_node, stop_with
 from dicom_node.commands.status import what_was_found
 from dicom_node.emulator import send_files
@@ -16,6 +18,7 @@ from dicom_node.ledger.overview import WorkItemRow
 from dicom_node.probe import ROUTE, probe_instance
 from dicom_node.readiness import port_file, reachable
 from dicom_node.steps import Node
+from dicom_node.tls import TlsFilesError
 from inference.analysis import decode_analysis
 
 POLL_S = 0.1
@@ -34,7 +37,7 @@ def probe(
     node = existing_node(config)
     if ROUTE not in {route.name for route in node.catalogue.routes}:
         stop_with(f"the routes have no route {ROUTE!r}; copy it from the routes that ship, or the probe's report would reach an archive")
-    calling = calling_ae_title or next(iter(node.settings.receive.calling_ae_titles), node.settings.node.ae_title)
+    calling = calling_ae_title or _calling(node)
     started = time.monotonic()
     study = _send(node, calling)
     item = _wait_for_report(node, study, started + timeout_s)
@@ -61,13 +64,31 @@ def _send(node: Node, calling: str) -> str:
         path = Path(folder) / "probe.dcm"
         path.write_bytes(data)
         called = node.settings.node.ae_title
-        (sent,) = send_files(
-            [path], host=reachable(receive.host), port=int(listening.read_text()), called=called, calling=calling, associations=1
-        )
+        host, port = reachable(receive.host), int(listening.read_text())
+        try:
+            (sent,) = send_files([path], host=host, port=port, called=called, calling=calling, tls=_tls(receive))
+        except TlsFilesError as exc:
+            stop_with(f"receive.tls: {exc}")
     if not sent.accepted:
         answer = sent.reason if sent.status is None else f"0x{sent.status:04X}"
         stop_with(f"the node did not take the probe from calling AE title {calling}: {answer}")
     return study
+
+
+def _calling(node: Node) -> str:
+    """Return a calling AE title that the node lets in from this host without a certificate of its own, or the likeliest."""
+    receive = node.settings.receive
+    free = (title for peer in receive.peers if not peer.has_certificate and not peer.addresses for title in peer.ae_titles)
+    return next(iter((*receive.calling_ae_titles, *free, *receive.known_ae_titles)), node.settings.node.ae_title)
+
+
+def _tls(receive: ReceiveSection) -> TlsSection | None:
+    """Return how the node calls itself: it shows its own certificate and trusts that one only, whatever host that is for."""
+    own = receive.tls
+    if own is None:
+        return None
+    files = {"certificate": own.certificate, "key": own.key, "key_password_file": own.key_password_file}
+    return TlsSection(trusted_certificates=own.certificate, verify_host_name=False, **files)
 
 
 def _wait_for_report(node: Node, study: str, deadline: float) -> WorkItemRow | None:

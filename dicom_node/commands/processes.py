@@ -4,8 +4,10 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,21 +18,29 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from config import ConfigurationError
 from config.loader import check_ready_to_serve
-from dicom_node import steps, supervisor
+from dicom_node import audit, steps, supervisor
+from dicom_node.audit.configuration import tell_settings
+from dicom_node.audit.events import ApplicationStarted, ApplicationStopped
+from dicom_node.audit.forwarding import Forwarder
+from dicom_node.audit.syslog import SyslogSource, open_transport
 from dicom_node.commands.opening import ConfigOption, open_node, settings_and_catalogue, stop_with
 from dicom_node.delivery import utc_now
-from dicom_node.delivery.lane import run_deliver
+from dicom_node.delivery.process import run_deliver
 from dicom_node.health import HealthServer
-from dicom_node.readiness import OF_PROCESS, forget, port_file, readiness, say_warm
-from dicom_node.reconcile import reconcile
-from dicom_node.scp import StorageScp
-from dicom_node.telemetry import InstanceMetrics, configure_logging, count_delivery, prepare_multiprocess, registry
+from dicom_node.periodic import rounds
+from dicom_node.process_death import die_with_parent
+from dicom_node.readiness import OF_PROCESS, destinations, forget, port_file, readiness, say_warm
+from dicom_node.scp import listen
+from dicom_node.telemetry import configure_logging, count_delivery, prepare_multiprocess, registry
+from dicom_node.tls import TlsFilesError, server_context
+from dicom_node.tls_files import ExpiryCollector, known_expiries, warn_of_expiry
 from dicom_node.worker import Worker
 from inference.adapters import ModelLoadError
 
 log = structlog.get_logger()
 
-PROCESSES = ("receive", "schedule", "work", "deliver")
+PROCESSES = ("schedule", "work", "deliver")
+"""Beside the receivers."""
 SupervisedOption = Annotated[bool, typer.Option("--supervised", hidden=True)]
 
 
@@ -49,13 +59,16 @@ def _health(node: steps.Node, process: str, alive: Callable[[], dict[str, bool]]
         return {name: "" if running else "is not running" for name, running in alive().items()}
 
     telemetry = node.settings.telemetry
+    shown = registry(node.ledger, node.store, alive)
+    shown.register(ExpiryCollector(lambda: known_expiries(node.settings)))
     try:
         server = HealthServer(
             host=telemetry.host,
             port=telemetry.port,
-            registry=registry(node.ledger, node.store, alive),
+            registry=shown,
             healthy=healthy,
             ready=lambda: {**healthy(), **readiness(node, OF_PROCESS[process])},
+            destinations=lambda: destinations(node),
         )
     except OSError as exc:
         stop_with(f"cannot listen on {telemetry.host}:{telemetry.port} (telemetry.port): {exc.strerror}")
@@ -74,40 +87,76 @@ def _process(name: str, config: Path | None, *, supervised: bool) -> Iterator[tu
     settings, catalogue = settings_and_catalogue(config)
     configure_logging(settings.telemetry, process=name)
     if supervised:
-        supervisor.die_with_parent()
+        die_with_parent()
     stop = _stop_on_signals()
     node = open_node(settings, catalogue)
-    with contextlib.nullcontext() if supervised else _health(node, name, lambda: {name: True}):
+    with _audited(node, name), contextlib.nullcontext() if supervised else _health(node, name, lambda: {name: True}):
+        if not supervised:
+            tell_settings(settings, catalogue, config)
         log.info("process_ready")
         yield node, stop
     log.info("process_stopped")
 
 
-def receive(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
-    """Receive: the Storage and Verification SCP.
+@contextlib.contextmanager
+def _audited(node: steps.Node, name: str) -> Iterator[None]:
+    """Have the audit trail say that the process runs, and under its name what it does."""
+    with audit.trail_open(node.settings, process=name):
+        audit.record(ApplicationStarted())
+        yield
+        audit.record(ApplicationStopped())
+
+
+def receive(config: ConfigOption = None) -> None:
+    """Receive: the Storage and Verification SCP, in as many processes as receive.processes says.
 
     Example: dicom-node receive --config /etc/dicom-node/node.yaml
     """
-    with _process("receive", config, supervised=supervised) as (node, stop):
-        _check_senders(node, config)
-        settings = node.settings.receive
-        found = reconcile(node.store, node.ledger, now=utc_now(), urgent_calling_ae_titles=settings.urgent_calling_ae_titles)
-        log.info("store_reconciled", found_again=found.found_again, quarantined=found.quarantined, removed=found.temporary_removed)
-        scp = StorageScp(
-            ae_title=node.settings.node.ae_title,
-            settings=settings,
-            store=node.store,
-            recorder=node.ledger,
-            clock=utc_now,
-            observer=InstanceMetrics(),
-        )
-        try:
-            scp.start()
-        except OSError as exc:
-            stop_with(f"cannot listen on {settings.host}:{settings.port} (receive.port): {exc.strerror}")
-        port_file(node, "receive").write_text(str(scp.port))
-        stop.wait()
-        scp.stop()
+    settings, catalogue = settings_and_catalogue(config)
+    configure_logging(settings.telemetry, process="receive")
+    stop = _stop_on_signals()
+    node = open_node(settings, catalogue)
+    _check_senders(node, config)
+    with _listening(node) as listening:
+        port_file(node, "receive").unlink(missing_ok=True)
+        prepare_multiprocess(settings.node.data_folder / "receive-metrics")
+        running = _supervisor(node, _receivers(node, listening, config), stop, listening)
+        with _audited(node, "receive"), _health(node, "receive", running.alive):
+            tell_settings(settings, catalogue, config)
+            running.run()
+
+
+def _receivers(node: steps.Node, listening: socket.socket, config: Path | None) -> Mapping[str, Sequence[str]]:
+    return supervisor.receiver_commands(node.settings.receive.processes, listening.fileno(), config)
+
+
+def _supervisor(
+    node: steps.Node, commands: Mapping[str, Sequence[str]], stop: threading.Event, listening: socket.socket
+) -> supervisor.Supervisor:
+    limit_mb = node.settings.pressure.process_memory_mb
+    return supervisor.Supervisor(
+        commands=commands,
+        ledger=node.ledger,
+        stop=stop,
+        memory_limit_bytes=None if limit_mb is None else limit_mb * 1_000_000,
+        descriptors={name: (listening.fileno(),) for name in commands if name.startswith("receive")},
+    )
+
+
+@contextlib.contextmanager
+def _listening(node: steps.Node) -> Iterator[socket.socket]:
+    """Listen where the settings say, for all receivers, or end with what is wrong."""
+    settings = node.settings.receive
+    try:
+        if settings.tls is not None:
+            server_context(settings.tls)
+        listening = listen(settings)
+    except OSError as exc:
+        stop_with(f"cannot listen on {settings.host}:{settings.port} (receive.port): {exc.strerror}")
+    except TlsFilesError as exc:
+        stop_with(f"receive.tls: {exc}")
+    with listening:
+        yield listening
 
 
 def _check_senders(node: steps.Node, config: Path | None) -> None:
@@ -151,29 +200,54 @@ def deliver(config: ConfigOption = None, supervised: SupervisedOption = False) -
     """
     with _process("deliver", config, supervised=supervised) as (node, stop):
         owner = supervisor.owner_name(os.getpid())
-        run_deliver(node.settings, node.ledger, node.store, stop, owner=owner, observer=count_delivery)
+        listening = partial(_say_port, node, "commitment")
+        try:
+            run_deliver(node.settings, node.ledger, node.store, stop, owner=owner, observer=count_delivery, on_commitment_port=listening)
+        except OSError as exc:
+            stop_with(f"cannot listen on port {node.settings.deliver.commitment_port} (deliver.commitment_port): {exc.strerror}")
+        except TlsFilesError as exc:
+            stop_with(f"deliver.commitment_tls: {exc}")
+
+
+def _say_port(node: steps.Node, name: str, port: int) -> None:
+    port_file(node, name).write_text(str(port))
 
 
 def schedule(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
-    """Schedule: settle studies and route them.
+    """Schedule: settle studies, route them, and purge those whose time has come.
 
     Example: dicom-node schedule --config /etc/dicom-node/node.yaml
     """
-
-    def settle_and_route() -> None:
-        try:
-            steps.settle(node)
-            steps.route(node)
-        except Exception as exc:  # noqa: BLE001 - the worker loop: the next round tries again
-            log.error("settling_failed", error=type(exc).__name__)  # noqa: TRY400 - a traceback may quote values
-
     with _process("schedule", config, supervised=supervised) as (node, stop):
         scheduler = BackgroundScheduler(timezone="UTC")
-        every = IntervalTrigger(seconds=node.settings.schedule.settle_every_s)
-        scheduler.add_job(settle_and_route, every, max_instances=1, coalesce=True, next_run_time=utc_now())
+        for job, seconds in rounds(node).values():
+            scheduler.add_job(job, IntervalTrigger(seconds=seconds), max_instances=1, coalesce=True, next_run_time=utc_now())
+        daily = IntervalTrigger(days=1)
+        scheduler.add_job(lambda: warn_of_expiry(node.settings, utc_now()), daily, max_instances=1, next_run_time=utc_now())
         scheduler.start()
-        stop.wait()
+        with _forwarding(node, stop):
+            stop.wait()
         scheduler.shutdown(wait=True)
+
+
+@contextlib.contextmanager
+def _forwarding(node: steps.Node, stop: threading.Event) -> Iterator[None]:
+    """Send the audit trail to its repository meanwhile, if it has one."""
+    section = node.settings.audit
+    if not section.enabled or section.repository is None:
+        yield
+        return
+    own = audit.source_of(node.settings, "schedule")
+    header = SyslogSource(host=own.host, app_name=own.ae_title, process=str(os.getpid()))
+    folder = audit.trail_folder(node.settings)
+    forwarder = Forwarder(folder, open_transport(section.repository), source=header, retry_s=section.retry_s)
+    thread = threading.Thread(target=forwarder.run, args=(stop,), name="audit-forwarder")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def serve(config: ConfigOption = None) -> None:
@@ -189,13 +263,14 @@ def serve(config: ConfigOption = None) -> None:
     if not settings.destinations:
         log.warning("no_destinations", consequence="reports are made and kept, but sent nowhere")
     try:
-        with supervisor.only_supervisor(settings.node.data_folder):
+        with supervisor.only_supervisor(settings.node.data_folder), _listening(node) as listening:
             log.info("leases_released", count=supervisor.release_leases_of_the_dead(node.ledger, utc_now()))
             forget(node)
             prepare_multiprocess(settings.node.data_folder / "metrics")
-            commands = {name: supervisor.own_command(name, config) for name in PROCESSES}
-            running = supervisor.Supervisor(commands=commands, ledger=node.ledger, stop=stop)
-            with _health(node, "serve", running.alive):
+            others = {name: supervisor.own_command(name, config) for name in PROCESSES}
+            running = _supervisor(node, {**_receivers(node, listening, config), **others}, stop, listening)
+            with _audited(node, "serve"), _health(node, "serve", running.alive):
+                tell_settings(settings, catalogue, config)
                 running.run()
     except BlockingIOError:
         stop_with(f"another node runs on {settings.node.data_folder}; stop it, or give this one its own node.data_folder")

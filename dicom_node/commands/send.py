@@ -10,7 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from config.tls import TlsSection
+from dicom_node.commands.opening import USAGE, stop_with
 from dicom_node.emulator import Sent, files_in, send_files
+from dicom_node.tls import TlsFilesError
 
 _HIGHEST_PORT = 65535
 
@@ -22,6 +25,11 @@ def send(
     called: Annotated[str, typer.Option(help="Called AE title.")] = "DICOM-NODE",
     calling: Annotated[str, typer.Option(help="Calling AE title.")] = "EMULATOR",
     associations: Annotated[int, typer.Option(min=1, max=64, help="Parallel associations.")] = 1,
+    tls_trusted: Annotated[Path | None, typer.Option(help="Speak TLS; PEM file with the authorities to trust.", dir_okay=False)] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="PEM file with a certificate to show, for mutual TLS.", dir_okay=False)
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file with its private key (mode 0600).", dir_okay=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Send files by C-STORE exactly as they lie on disk, as a modality would.
@@ -31,6 +39,7 @@ def send(
     Example: dicom-node send study/ --to 127.0.0.1:11112 --called DICOM-NODE --calling CT-1 --associations 4
     """
     host, port = _address(to)
+    tls = _tls(tls_trusted, tls_certificate, tls_key)
     for title in (called, calling):
         _check_ae_title(title)
     files = files_in(paths)
@@ -40,20 +49,34 @@ def send(
         TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True), disable=as_json
     ) as bar:
         task = bar.add_task("sending", total=len(files))
-        results = send_files(
-            files,
-            host=host,
-            port=port,
-            called=called,
-            calling=calling,
-            associations=associations,
-            progress=lambda _sent: bar.advance(task),
-        )
+        try:
+            results = send_files(
+                files,
+                host=host,
+                port=port,
+                called=called,
+                calling=calling,
+                associations=associations,
+                tls=tls,
+                progress=lambda _sent: bar.advance(task),
+            )
+        except TlsFilesError as exc:
+            stop_with(str(exc), USAGE)
     if as_json:
         typer.echo(json.dumps(_as_json(results), indent=2))
     else:
         _print_table(results)
     raise typer.Exit(0 if all(sent.accepted for sent in results) else 1)
+
+
+def _tls(trusted: Path | None, certificate: Path | None, key: Path | None) -> TlsSection | None:
+    if (certificate is None) != (key is None):
+        raise typer.BadParameter("a certificate and its key belong together", param_hint="--tls-certificate, --tls-key")
+    if trusted is None and certificate is None:
+        return None
+    if trusted is None:
+        raise typer.BadParameter("name the authority of the peer's certificate", param_hint="--tls-trusted")
+    return TlsSection(trusted_certificates=trusted, certificate=certificate, key=key)
 
 
 def _check_ae_title(title: str) -> None:

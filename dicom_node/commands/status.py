@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -9,8 +10,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from dicom_node.audit import record, trail_folder
+from dicom_node.audit.events import OperatorActed
+from dicom_node.audit.forwarding import unsent
+from dicom_node.audit.trail import read_head
+from dicom_node.commands.deliveries import destinations_plain
+from dicom_node.commands.flags import operator
 from dicom_node.commands.opening import ConfigOption, JsonOption, existing_node, stop_with
+from dicom_node.flagging import HELD_BACK, FlagReason
+from dicom_node.ledger.destinations import Waiting
 from dicom_node.ledger.overview import StudyRow, WorkItemRow
+from dicom_node.lifecycle import CircuitState
 from dicom_node.steps import Node
 from inference.analysis import decode_analysis
 from inference.findings import Analysis, Finding, Presence
@@ -44,6 +54,40 @@ def status(
         console.print(f"... and {len(rows) - SHOWN} older studies (--all shows them)")
     if everything:
         _print_account(node, rows, console)
+    for line in (*_flags_in_words(node), *_destinations_in_words(node), *_audit_in_words(node)):
+        console.print(line)
+
+
+def _flags_in_words(node: Node) -> Iterator[str]:
+    """What an administrator must know about flags without asking."""
+    for suspension in node.ledger.suspensions():
+        by = f"by {suspension.suspended_by} since {suspension.since:%Y-%m-%d %H:%M} UTC"
+        yield f"Flags of {suspension.model or 'every model'} are SUSPENDED {by}: {suspension.why}"
+    for model in node.ledger.flagging_models(now=node.clock()):
+        counts = dict(model.counts)
+        held = sum(counts.get(reason, 0) for reason in HELD_BACK)
+        if counts.get(FlagReason.RAISED, 0) or held:
+            yield f"Flags of {model.model}: {counts.get(FlagReason.RAISED, 0)} raised, {held} held back (dicom-node flags list)"
+
+
+def _destinations_in_words(node: Node) -> Iterator[str]:
+    """Destinations that do not take results now, and what waits for an operator."""
+    waiting = node.ledger.waiting(now=node.clock())
+    for name, circuit in sorted(node.ledger.circuits().items()):
+        if circuit.state is not CircuitState.CLOSED:
+            held = waiting.get(name, Waiting())
+            yield f"Destination {name} takes nothing since {circuit.changed_at:%Y-%m-%d %H:%M} UTC; {held.pending} wait: {circuit.reason}"
+    for name, held in sorted(waiting.items()):
+        if held.parked:
+            yield f"{held.parked} parked for {name} (dicom-node deliveries list --state parked)"
+
+
+def _audit_in_words(node: Node) -> Iterator[str]:
+    """How far the audit trail is, if there is one."""
+    folder = trail_folder(node.settings)
+    if node.settings.audit.enabled and (last := read_head(folder).n):
+        waiting = f", {unsent(folder)} wait for the repository" if node.settings.audit.repository else ""
+        yield f"Audit trail: {last} records{waiting} (dicom-node audit verify)"
 
 
 def _analysis(node: Node, item: WorkItemRow) -> Analysis | None:
@@ -127,19 +171,28 @@ def _print_account(node: Node, rows: tuple[StudyRow, ...], console: Console) -> 
     console.print(table)
 
 
+_FATES = {"RECEIVING": "still arriving", "PURGED": "reported, the report delivered, and purged from this node"}
+
+
 def _fate(node: Node, row: StudyRow) -> str:
     """Where a study stands; of several reports the one that needs somebody most decides."""
     newest = [item for item in row.work_items if item.state != "SUPERSEDED"]
-    if row.state == "RECEIVING":
-        return "still arriving"
+    if row.state in _FATES:
+        return _FATES[row.state]
     if not newest:
         return "settled, about to be routed"
     if any(item.state == "FAILED" for item in newest):
         return "waits for an operator: a report could not be made (dicom-node requeue)"
     if any(delivery.state == "FAILED" for item in newest for delivery in item.deliveries):
-        return "waits for an operator: a report could not be delivered (dicom-node requeue)"
+        return "waits for an operator: a result could not be delivered (dicom-node deliveries)"
     if any(item.state != "DELIVERED" for item in newest):
         return "in work"
+    return _outcome(node, newest)
+
+
+def _outcome(node: Node, newest: Sequence[WorkItemRow]) -> str:
+    if dropped := sorted({delivery.destination for item in newest for delivery in item.deliveries if delivery.state == "DROPPED"}):
+        return f"reported, but an operator dropped what was for {', '.join(dropped)}"
     outcomes = {analysis.outcome.value for item in newest if (analysis := _analysis(node, item)) is not None}
     return f"reported, and the report delivered: {', '.join(sorted(outcomes))}"
 
@@ -152,7 +205,16 @@ def _json(node: Node, rows: tuple[StudyRow, ...]) -> str:
         return built | {"fate": _fate(node, row)}
 
     answer = {"studies": [plain(row) for row in rows], "quarantine": node.ledger.quarantine_rows(), "counts": node.ledger.counts()}
+    answer |= _flags(node)
+    answer["audit"] = {"last": read_head(trail_folder(node.settings)).n, "unsent": unsent(trail_folder(node.settings))}
+    answer["destinations"] = destinations_plain(node)
     return msgspec.json.encode(answer, enc_hook=str).decode()
+
+
+def _flags(node: Node) -> dict[str, Any]:
+    models = node.ledger.flagging_models(now=node.clock())
+    counts = {model.model: {reason.value: number for reason, number in model.counts} for model in models}
+    return {"flags": {"decisions": counts, "suspended": [found.model or "every model" for found in node.ledger.suspensions()]}}
 
 
 def requeue(
@@ -172,11 +234,12 @@ def requeue(
     if again:
         revision = node.ledger.renew_revision(study, why=why, now=node.clock())
         if revision is None:
-            stop_with(f"study {study} is still arriving; wait until it has settled")
+            stop_with(f"study {study} is still arriving, or was purged; wait until it has settled, or send it again")
         done, words = {"revision": revision}, f"revision {revision} of study {study} will be analysed"
     else:
         count = node.ledger.requeue_failed(study, now=node.clock())
         if count == 0:
             stop_with(f"nothing of study {study} has FAILED; --again has it analysed once more all the same")
         done, words = {"started_anew": count}, f"{count} started anew"
+    record(OperatorActed(user=operator(), action="requeue --again" if again else "requeue", subject=study, why=why))
     typer.echo(json.dumps({"study_instance_uid": study, **done}) if as_json else words)

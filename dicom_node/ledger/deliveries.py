@@ -24,6 +24,7 @@ class Deliveries(Destinations):
     ) -> ClaimedDelivery | None:
         """Lease the next result for `destination`, urgent studies first, then in the order in which they were encoded.
 
+        A lane has one result in hand: what its owner still leases when it asks for the next was claimed by an attempt that broke off.
         What the destination was found to take before `learnt_since` is not told: it may have learnt more.
         """
         due = (
@@ -33,7 +34,7 @@ class Deliveries(Destinations):
                 deliveries.c.destination == destination,
                 deliveries.c.state == DeliveryState.PENDING,
                 deliveries.c.not_before <= now,
-                or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until < now),
+                or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until < now, deliveries.c.lease_owner == owner),
                 ~is_a_suspended_order(),
             )
             .order_by(work_items.c.urgent.desc(), deliveries.c.id)

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Dialect, Row, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy.exc import DataError, IntegrityError
 
-from dicom_node.ledger.rows import Rows
-from dicom_node.ledger.tables import events, instances, quarantine, results, studies, work_items
+from dicom_node.ledger.newcomers import record_newcomers
+from dicom_node.ledger.rows import CLOCK_SKEW, Rows
+from dicom_node.ledger.tables import events, instances, quarantine, removals, results, studies, work_items
 from dicom_node.lifecycle import STUDY, WORK_ITEM, StudyEvent, StudyState, WorkItemEvent, WorkItemState, after
-from dicom_node.study import ReceivedInstance, Study
+from dicom_node.study import Arrival, ReceivedInstance, Study
 
 
 class Recorded(enum.StrEnum):
@@ -20,6 +23,11 @@ class Recorded(enum.StrEnum):
     NEW = "new"
     DUPLICATE = "duplicate"
     NEW_VERSION = "new version"
+    BACK_AGAIN = "back again"
+
+
+class RemovedMeanwhileError(Exception):
+    """The file of an instance that came back was purged before its row could say so. When it is sent again, it will do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,31 +57,96 @@ def _instance(row: Row[tuple[object, ...]]) -> ReceivedInstance:
     return ReceivedInstance(**{**fields, "path": Path(fields["path"])})
 
 
+def _asked_for(revision: int, route: str | None) -> str:
+    """How the history says which work items of a revision an operator asked for."""
+    return f"revision {revision}:" if route is None else f"revision {revision}, route {route}:"
+
+
+def _refusals(dialect: Dialect) -> tuple[type[Exception], ...]:
+    """Errors that are about a value and not about the database: SQLAlchemy's, and those of the database driver itself."""
+    driver: Any = dialect.loaded_dbapi
+    return (IntegrityError, DataError, RemovedMeanwhileError, driver.IntegrityError, driver.DataError)
+
+
 class Instances(Rows):
     """Recording what arrived, and fixing revisions."""
 
     def record_instance(self, instance: ReceivedInstance, *, urgent: bool) -> Recorded:
-        """Make `instance` durable; its study is (again) being received unless the same bytes were known."""
+        """Make `instance` durable; its study is (again) being received unless the same bytes were known and are still here.
+
+        Raises:
+            RemovedMeanwhileError: its file was purged in the same moment; nothing is recorded.
+        """
         with self._write() as connection:
-            versions = connection.execute(
-                select(instances.c.version, instances.c.digest).where(instances.c.sop_instance_uid == instance.sop_instance_uid)
-            ).all()
-            if any(digest == instance.digest for _, digest in versions):
-                return Recorded.DUPLICATE
-            self._study_received(connection, instance, urgent=urgent)
-            values = asdict(instance) | {"path": instance.path.as_posix(), "version": len(versions) + 1}
-            del values["expected_instances"]
-            connection.execute(insert(instances).values(values))
-            if not versions:
-                return Recorded.NEW
-            self._log(
-                connection,
-                at=instance.received_at,
-                study=instance.study_instance_uid,
-                name="instance changed",
-                detail=f"{instance.sop_instance_uid} version {len(versions) + 1} from {instance.calling_ae_title}",
-            )
-            return Recorded.NEW_VERSION
+            return self._record(connection, instance, urgent=urgent)
+
+    def record_instances(self, arrivals: Sequence[Arrival]) -> tuple[Recorded | Exception, ...]:
+        """Make instances durable in one transaction, each as `record_instance` does; an exception for one that could not be.
+
+        Raises:
+            SQLAlchemyError: the ledger cannot be written now; nothing is recorded.
+        """
+        try:
+            with self._write_often() as connection:
+                new = record_newcomers(connection, arrivals)
+                return tuple(
+                    Recorded.NEW if place in new else self._record(connection, arrival.instance, urgent=arrival.urgent)
+                    for place, arrival in enumerate(arrivals)
+                )
+        except _refusals(self._engine.dialect) as exc:
+            if len(arrivals) == 1:
+                return (exc,)
+        return tuple(outcome for arrival in arrivals for outcome in self.record_instances((arrival,)))
+
+    def _record(self, connection: Connection, instance: ReceivedInstance, *, urgent: bool) -> Recorded:
+        of_instance = instances.c.sop_instance_uid == instance.sop_instance_uid
+        versions = connection.execute(select(instances.c.digest, instances.c.purged_at, instances.c.path).where(of_instance)).all()
+        same = next((row for row in versions if row.digest == instance.digest), None)
+        if same is not None and same.purged_at is None:
+            self._keep_one_file(connection, instance, same.path)
+            return Recorded.DUPLICATE
+        self._study_received(connection, instance, urgent=urgent)
+        if same is not None:
+            self._unpurge(connection, instance)
+            return Recorded.BACK_AGAIN
+        values = asdict(instance) | {"path": instance.path.as_posix(), "version": len(versions) + 1}
+        del values["expected_instances"]
+        connection.execute(insert(instances).values(values))
+        if not versions:
+            return Recorded.NEW
+        self._log(
+            connection,
+            at=instance.received_at,
+            study=instance.study_instance_uid,
+            name="instance changed",
+            detail=f"{instance.sop_instance_uid} version {len(versions) + 1} from {instance.calling_ae_title}",
+        )
+        return Recorded.NEW_VERSION
+
+    def _keep_one_file(self, connection: Connection, instance: ReceivedInstance, known_path: str) -> None:
+        """Let the file of a duplicate go that lies elsewhere, as versions of this node named files in their own ways; or take its place."""
+        path = instance.path.as_posix()
+        if path == known_path:
+            return
+        if not self._is_there(Path(known_path)):
+            connection.execute(update(instances).where(instances.c.path == known_path).values(path=path))
+        elif not connection.execute(select(exists().where(removals.c.path == path))).scalar():
+            connection.execute(insert(removals).values(path=path, study_instance_uid=instance.study_instance_uid, at=instance.received_at))
+
+    def _unpurge(self, connection: Connection, instance: ReceivedInstance) -> None:
+        """Let a purged instance that was sent again be here again.
+
+        Files are removed only while the write lock is held, so the file that is there now stays.
+        """
+        if not self._is_there(instance.path):
+            raise RemovedMeanwhileError(f"instance {instance.sop_instance_uid} was purged while it came in again; send it once more")
+        same = and_(instances.c.sop_instance_uid == instance.sop_instance_uid, instances.c.digest == instance.digest)
+        connection.execute(
+            update(instances)
+            .where(same)
+            .values(purged_at=None, path=instance.path.as_posix(), received_at=instance.received_at, revision=None)
+        )
+        connection.execute(delete(removals).where(removals.c.path == instance.path.as_posix()))
 
     def _study_received(self, connection: Connection, instance: ReceivedInstance, *, urgent: bool) -> None:
         row = connection.execute(select(studies).where(studies.c.study_instance_uid == instance.study_instance_uid)).one_or_none()
@@ -110,10 +183,19 @@ class Instances(Rows):
             same = and_(instances.c.sop_instance_uid == sop_instance_uid, instances.c.digest == digest)
             return bool(connection.execute(select(exists().where(same))).scalar())
 
-    def known_paths(self) -> frozenset[str]:
-        """Return the object-store paths of all received instances."""
+    def known_paths(self, folder: str = "") -> frozenset[str]:
+        """Return the object-store paths that rows account for, of all that was received or of what lies in one folder of the store.
+
+        A purged instance has one while its file is due for removal. A file that is there later came in again, and has no row yet.
+        """
+        due = select(removals.c.path)
+        paths = select(instances.c.path).where(or_(instances.c.purged_at.is_(None), instances.c.path.in_(due)))
+        quarantined = select(quarantine.c.path)
+        if folder:
+            paths = paths.where(instances.c.path > f"{folder}/", instances.c.path < f"{folder}0")  # "0" follows "/"
+            quarantined = quarantined.where(quarantine.c.path > f"{folder}/", quarantine.c.path < f"{folder}0")
         with self._read() as connection:
-            return frozenset(connection.execute(select(instances.c.path)).scalars())
+            return frozenset(connection.execute(paths).scalars()) | frozenset(connection.execute(quarantined).scalars())
 
     def record_quarantine(self, *, path: str, reason: str, calling_ae_title: str, sop_instance_uid: str, at: datetime) -> None:
         """Account for bytes that were kept although they are no instance that could be analysed."""
@@ -123,6 +205,15 @@ class Instances(Rows):
                     path=path, reason=reason, calling_ae_title=calling_ae_title, sop_instance_uid=sop_instance_uid, at=at
                 )
             )
+
+    def restamp_arrivals(self, now: datetime) -> int:
+        """After the clock went back, let what arrived in the future have arrived now; return of how many studies."""
+        ahead = and_(studies.c.state == StudyState.RECEIVING, studies.c.last_arrival > now + CLOCK_SKEW)
+        if not self._any(select(studies.c.study_instance_uid).where(ahead).limit(1)):
+            return 0
+        with self._write() as connection:
+            connection.execute(update(studies).where(ahead, studies.c.first_arrival > now).values(first_arrival=now))
+            return connection.execute(update(studies).where(ahead).values(last_arrival=now)).rowcount
 
     def open_studies(self) -> tuple[OpenStudy, ...]:
         """Return every study that is being received."""
@@ -164,8 +255,8 @@ class Instances(Rows):
             self._log(connection, at=now, study=uid, name="settled", detail=f"revision {row.revision + 1}: {why}")
             return True
 
-    def renew_revision(self, study_instance_uid: str, *, why: str, now: datetime) -> int | None:
-        """Make a new revision of a settled study with the instances it has, so that it is analysed again.
+    def renew_revision(self, study_instance_uid: str, *, why: str, now: datetime, route: str | None = None) -> int | None:
+        """Make a new revision of a settled study with the instances it has, so that it is analysed again, under one route or all.
 
         Returns:
             The new revision, or None if the study is unknown or still being received.
@@ -174,9 +265,10 @@ class Instances(Rows):
             row = connection.execute(select(studies).where(studies.c.study_instance_uid == study_instance_uid)).one_or_none()
             if row is None or row.state != StudyState.SETTLED:
                 return None
-            self._new_revision(connection, study_instance_uid, row.revision + 1, StudyState.SETTLED)
-            self._log(connection, at=now, study=study_instance_uid, name="requeued", detail=f"revision {row.revision + 1}: {why}")
-            return int(row.revision) + 1
+            revision = int(row.revision) + 1
+            self._new_revision(connection, study_instance_uid, revision, StudyState.SETTLED)
+            self._log(connection, at=now, study=study_instance_uid, name="requeued", detail=f"{_asked_for(revision, route)} {why}")
+            return revision
 
     @staticmethod
     def _new_revision(connection: Connection, uid: str, revision: int, state: StudyState) -> None:
@@ -201,7 +293,8 @@ class Instances(Rows):
                     study_instance_uid=row.study_instance_uid,
                     revision=row.revision,
                     urgent=bool(row.urgent),
-                    instances=self._instances_of(connection, row.study_instance_uid, row.revision),
+                    instances=self._instances_of(connection, row.study_instance_uid, row.revision, purged=False),
+                    purged=self._instances_of(connection, row.study_instance_uid, row.revision, purged=True),
                     first_arrival=row.first_arrival,
                     last_arrival=row.last_arrival,
                 )
@@ -209,7 +302,8 @@ class Instances(Rows):
             )
 
     @staticmethod
-    def _instances_of(connection: Connection, uid: str, revision: int) -> tuple[ReceivedInstance, ...]:
+    def _instances_of(connection: Connection, uid: str, revision: int, *, purged: bool) -> tuple[ReceivedInstance, ...]:
+        """The newest versions in a revision: those whose files are here, or those whose files were purged."""
         newest = (
             select(instances.c.sop_instance_uid, func.max(instances.c.version).label("version"))
             .where(instances.c.study_instance_uid == uid, instances.c.revision <= revision)
@@ -220,10 +314,18 @@ class Instances(Rows):
         rows = connection.execute(
             select(instances)
             .join(newest, and_(instances.c.sop_instance_uid == newest.c.sop_instance_uid, instances.c.version == newest.c.version))
-            .where(instances.c.sop_instance_uid.not_in(ours))
+            .where(instances.c.sop_instance_uid.not_in(ours), instances.c.purged_at.is_not(None) == purged)
             .order_by(instances.c.received_at, instances.c.sop_instance_uid)
         ).all()
         return tuple(_instance(row) for row in rows)
+
+    def newest_selection(self, study_instance_uid: str, route: str) -> bytes | None:
+        """Return what the newest work item of a study under a route is about, as the steps encoded it."""
+        of_route = and_(work_items.c.study_instance_uid == study_instance_uid, work_items.c.route == route)
+        with self._read() as connection:
+            newest = select(work_items.c.selection).where(of_route).order_by(work_items.c.revision.desc()).limit(1)
+            found: bytes | None = connection.execute(newest).scalar_one_or_none()
+            return found
 
     def record_routing(self, study: Study, items: Sequence[NewWorkItem], *, now: datetime) -> int:
         """Make the work items of a revision and say how many are new.
@@ -235,16 +337,15 @@ class Instances(Rows):
             row = connection.execute(select(studies).where(studies.c.study_instance_uid == study.study_instance_uid)).one()
             if row.routed_revision >= study.revision:
                 return 0
-            forced = connection.execute(
-                select(
-                    exists().where(
-                        events.c.study_instance_uid == study.study_instance_uid,
-                        events.c.event == "requeued",
-                        events.c.detail.startswith(f"revision {study.revision}:"),
-                    )
-                )
-            ).scalar()
-            made = sum(self._add_work_item(connection, study, item, forced=bool(forced), now=now) for item in items)
+            asked = connection.execute(
+                select(events.c.detail).where(events.c.study_instance_uid == study.study_instance_uid, events.c.event == "requeued")
+            ).scalars()
+            again = tuple(asked)
+            made = 0
+            for item in items:
+                marks = (_asked_for(study.revision, None), _asked_for(study.revision, item.route))
+                forced = any(detail.startswith(marks) for detail in again)
+                made += self._add_work_item(connection, study, item, forced=forced, now=now)
             connection.execute(
                 update(studies).where(studies.c.study_instance_uid == study.study_instance_uid).values(routed_revision=study.revision)
             )

@@ -24,7 +24,7 @@ class DeliveryRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkItemRow:
-    """One work item as an operator sees it; `results` are object-store paths."""
+    """One work item as an operator sees it; `results` are object-store paths. What was purged has no path any more."""
 
     id: int
     revision: int
@@ -48,6 +48,7 @@ class StudyRow:
     modalities: tuple[str, ...]
     instances: int
     last_arrival: datetime
+    held_because: str | None
     work_items: tuple[WorkItemRow, ...]
 
 
@@ -89,6 +90,7 @@ class Overview(Rows):
                     modalities=self._modalities(connection, row.study_instance_uid),
                     instances=self._instance_count(connection, row.study_instance_uid),
                     last_arrival=row.last_arrival,
+                    held_because=row.held_because,
                     work_items=self._work_item_rows(connection, row.study_instance_uid),
                 )
                 for row in connection.execute(wanted).all()
@@ -116,7 +118,10 @@ class Overview(Rows):
                 error=row.error,
                 analysis_path=Path(row.analysis_path) if row.analysis_path else None,
                 results=tuple(
-                    Path(path) for path in connection.execute(select(results.c.path).where(results.c.work_item_id == row.id)).scalars()
+                    Path(path)
+                    for path in connection.execute(
+                        select(results.c.path).where(results.c.work_item_id == row.id, results.c.purged_at.is_(None))
+                    ).scalars()
                 ),
                 deliveries=self._delivery_rows(connection, row.id),
             )

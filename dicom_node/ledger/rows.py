@@ -1,9 +1,10 @@
 """The connection to the ledger's database, and the event log that every change writes to."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, create_engine, event, insert, inspect, text
@@ -11,12 +12,15 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node import migrations
+from dicom_node.failpoints import failpoint
 from dicom_node.ledger import tables
 
 BUSY_TIMEOUT_MS = 30_000
+CLOCK_SKEW = timedelta(seconds=5)
+"""What clocks of several hosts may differ by."""
 
 
-def _open(url: str) -> Engine:
+def _open(url: str, *, power_loss: bool) -> Engine:
     engine = create_engine(url, pool_pre_ping=True)
     if make_url(url).get_backend_name() != "sqlite":
         return engine
@@ -25,13 +29,14 @@ def _open(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+        synchronous = "FULL" if power_loss else "NORMAL"
+        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         read_only = connection.get_execution_options().get("read_only", False)
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        connection.connection.cursor().execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
 
@@ -43,13 +48,20 @@ class LedgerError(Exception):
 class Rows:
     """The one owner of the ledger's rows. A write is durable when its method returns."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, is_there: Callable[[Path], bool] = lambda _: True, power_loss: bool = True) -> None:
         """Open the ledger at `url` (an SQLAlchemy URL) and bring its schema up to date.
+
+        `is_there` says whether the object store has a file: asked, under the write lock, when a purged instance comes again.
+
+        `power_loss` False leaves it to the operating system when a commit of SQLite reaches the disk; no process's death undoes it.
 
         Raises:
             LedgerError: the database cannot be opened or migrated.
         """
-        self._engine = _open(url)
+        self._is_there = is_there
+        self._kept: Connection | None = None
+        self._kept_lock = Lock()
+        self._engine = _open(url, power_loss=power_loss)
         try:
             if self._version() != migrations.HEAD:
                 self._migrate()
@@ -57,6 +69,10 @@ class Rows:
             raise LedgerError(f"{getattr(exc, 'orig', exc)}; is it readable for this user, and whole? Else restore a backup") from exc
 
     def close(self) -> None:
+        with self._kept_lock:
+            if self._kept is not None:
+                self._kept.close()
+                self._kept = None
         self._engine.dispose()
 
     def _version(self) -> str | None:
@@ -85,6 +101,24 @@ class Rows:
     def _write(self) -> Iterator[Connection]:
         with self._engine.begin() as connection:
             yield connection
+            failpoint("ledger.commit")
+        failpoint("ledger.committed")
+
+    @contextmanager
+    def _write_often(self) -> Iterator[Connection]:
+        """As `_write`, on a connection that is kept: borrowing one each time takes longer than to write a few rows."""
+        with self._kept_lock:
+            connection = self._kept or self._engine.connect()
+            self._kept = None
+            try:
+                with connection.begin():
+                    yield connection
+                    failpoint("ledger.commit")
+            except BaseException:
+                connection.close()
+                raise
+            self._kept = connection
+        failpoint("ledger.committed")
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:

@@ -7,7 +7,7 @@ import pytest
 from dicom_node.reference import BLOCKS, renewed
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = (ROOT / "README.md", ROOT / "dicom_node" / "README.md", ROOT / "deploy" / "RUNBOOK.md")
+DOCUMENTS = tuple(ROOT / folder / "README.md" for folder in ("", "config", "dicom_node"))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -7,6 +7,7 @@ from collections import Counter
 from functools import partial
 
 import psutil
+import pytest
 from pydicom import dcmread
 
 from dicom_node.demo.archive import Archive
@@ -15,6 +16,7 @@ from tests.node.running import start, write_settings
 from tests.waiting import eventually
 
 KILLS = 8
+MANY_KILLS = 60
 STUDIES = 12
 SEED = 20260105
 
@@ -37,8 +39,9 @@ def kill_one(node, rng):
         node.process.wait()
 
 
-def test_nothing_acknowledged_is_lost_and_nothing_is_reported_twice(tmp_path):
-    rng = random.Random(SEED)
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(MANY_KILLS, marks=pytest.mark.slow)])
+def test_nothing_acknowledged_is_lost_and_nothing_is_reported_twice(kills, tmp_path):
+    rng = random.Random(SEED + kills)
     with Archive(tmp_path / "archive") as archive:
         settings_file = write_settings(
             tmp_path / "node", destinations=[("archive", archive.port, "ARCHIVE")], work={"maximum_attempts": 50}
@@ -46,7 +49,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_reported_twice(tmp_path):
         node = start(settings_file)
         try:
             waiting = studies(tmp_path)
-            for _ in range(KILLS):
+            for _ in range(kills):
                 node = ready_again(node)
                 sent, waiting = waiting[:2], waiting[2:]
                 waiting += [paths for paths in sent if not all(one.accepted for one in node.send(*paths))]

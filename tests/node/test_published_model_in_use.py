@@ -3,13 +3,17 @@
 import json
 from pathlib import Path
 
+from pydicom import dcmread
 from typer.testing import CliRunner
 
 import dicom_node
 from config.catalogue import published_model
 from config.manifests import PublishedModel
 from dicom_node.commands import app
+from dicom_node.lifecycle import WorkItemState
+from reporting import readable_text
 from tests.golden_fixtures import write_fixture
+from tests.node.running import running_node
 
 CHEST = Path(dicom_node.__file__).parent / "demo" / "data" / "01-chest-normal-adult"
 
@@ -41,6 +45,17 @@ def test_the_route_searches_with_the_imported_model_and_gates_with_its_own(tmp_p
     without = run("analyse", CHEST, "--json")
     assert "whyxrayclip" not in without
     assert '"prompt_set":"demonstration-chest-radiograph"' in without
+
+
+def test_a_running_node_reports_what_the_imported_model_found(tmp_path: Path) -> None:
+    imported("whyxrayclip", "open-clip", tmp_path)
+    with running_node(tmp_path / "running", models={"folders": [str(tmp_path / "site")]}) as node:
+        node.send(CHEST)
+        node.wait_for_states([WorkItemState.DELIVERED])
+    (report,) = (node.data / "objects" / "results").rglob("*.dcm")
+    text = readable_text(dcmread(report))
+    assert "whyxrayclip" in text
+    assert "gatekeeper" in text
 
 
 def test_a_model_whose_terms_ask_for_it_waits_for_the_acknowledgement(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
-from dicom_node.capabilities import storage_contexts
+from dicom_node.capabilities import STORED_SOP_CLASSES
 from dicom_node.emulator import Sent, files_in, send_files
 from tests.receiving import CALLED, CALLING, INSTANCE, Node, ct_slice, encoded, receiving, write_file
 
@@ -115,9 +115,9 @@ def test_parallel_associations_send_every_file_once(tmp_path: Path) -> None:
 
 def test_more_kinds_of_object_than_one_association_can_name_are_sent_over_several(tmp_path: Path) -> None:
     paths = []
-    for number, context in enumerate(storage_contexts()[:140]):
+    for number, sop_class_uid in enumerate(STORED_SOP_CLASSES[:140]):
         data_set = ct_slice(f"2.25.{number + 1}")
-        data_set.SOPClassUID = context.abstract_syntax
+        data_set.SOPClassUID = sop_class_uid
         paths.append(write_file(tmp_path / f"{number:03}.dcm", data_set))
     with receiving(tmp_path / "node") as node:
         assert all(sent.accepted for sent in send(node, paths))

@@ -62,8 +62,10 @@ def analysed_and_encoded(ledger, uid="9.1", destinations=("pacs",)):
     item = ledger.claim_work(owner="w", now=NOON, lease_s=60)
     ledger.record_analysis(item, path=Path(f"analyses/{uid}.json"), now=NOON)
     item = ledger.claim_work(owner="w", now=NOON, lease_s=60)
-    result = NewResult(kind="sr-findings", sop_class_uid="1.2", sop_instance_uid=uid, path=Path(f"results/{uid}"), digest="x")
-    ledger.record_results(item, [result], destinations, now=NOON)
+    result = NewResult(
+        kind="sr-findings", sop_class_uid="1.2", sop_instance_uid=uid, path=Path(f"results/{uid}"), digest="x", destinations=destinations
+    )
+    ledger.record_results(item, [result], now=NOON)
     return item
 
 

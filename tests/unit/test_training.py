@@ -88,10 +88,16 @@ def pack(folder: Path, **changes: object) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("last_step", [3, 5])
-def test_two_trainings_give_the_same_weights_also_if_one_was_broken_off(tmp_path: Path, last_step: int) -> None:
-    whole = trained(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training from start to end."""
+    folder = tmp_path_factory.mktemp("finished")
+    trained(folder)
+    return folder
 
+
+@pytest.mark.parametrize("last_step", [pytest.param(3, marks=pytest.mark.slow), 5])
+def test_two_trainings_give_the_same_weights_also_if_one_was_broken_off(finished: Path, tmp_path: Path, last_step: int) -> None:
     def break_off(step: int, _steps: int, _loss: float) -> None:
         if step == last_step:
             raise KeyboardInterrupt
@@ -99,16 +105,17 @@ def test_two_trainings_give_the_same_weights_also_if_one_was_broken_off(tmp_path
     with pytest.raises(KeyboardInterrupt):
         train(ROWS, WORDS, tmp_path / "resumed", PLAN, on_step=break_off)
     resumed = trained(tmp_path / "resumed")
+    whole = load_file(finished / WEIGHTS_FILE)
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_training_keeps_the_word_vectors_and_changes_the_rest(tmp_path: Path) -> None:
-    after, before = trained(tmp_path), load_file(WORDS / WEIGHTS_FILE)
+def test_training_keeps_the_word_vectors_and_changes_the_rest(finished: Path) -> None:
+    after, before = load_file(finished / WEIGHTS_FILE), load_file(WORDS / WEIGHTS_FILE)
     assert torch.equal(after["token_embedding.weight"], before["token_embedding.weight"])
     assert not torch.equal(after["text_projection"], before["text_projection"])
-    draw_curve(tmp_path)
-    assert "kind of image" in (tmp_path / PICTURE_FILE).read_text(encoding="utf-8")
+    draw_curve(finished)
+    assert "kind of image" in (finished / PICTURE_FILE).read_text(encoding="utf-8")
 
 
 def test_the_learning_rate_rises_and_falls_twice() -> None:
@@ -131,10 +138,11 @@ def test_words_are_moved_towards_their_neighbours_while_refining_only() -> None:
     assert torch.equal(model.token_embedding(tokens), vectors)
 
 
-def test_a_folder_with_another_plan_is_not_overwritten(tmp_path: Path) -> None:
-    trained(tmp_path)
+def test_a_folder_with_another_plan_is_not_overwritten(finished: Path) -> None:
+    before = (finished / WEIGHTS_FILE).read_bytes()
     with pytest.raises(TrainingError, match="another plan"):
-        trained(tmp_path, replace(PLAN, seed=1))
+        trained(finished, replace(PLAN, seed=1))
+    assert (finished / WEIGHTS_FILE).read_bytes() == before
 
 
 def test_words_that_are_held_back_are_never_trained_on() -> None:

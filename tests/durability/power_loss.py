@@ -1,0 +1,335 @@
+"""Power loss, simulated: everything that a node does to its files is recorded (strace), and replayed up to a moment as a disk
+would have it then: what was synchronised is there, of the rest nothing or any part.
+
+A strict disk: a file's bytes survive by fsync of the file, its name by fsync of its folder, and in no other way.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from tests.durability.life import Place
+
+ROOT = Path(__file__).parents[2]
+CALLS = (
+    "openat,open,creat,close,dup,dup2,dup3,fcntl,write,pwrite64,writev,pwritev,ftruncate,truncate,fsync,fdatasync,"
+    "rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir,lseek,copy_file_range,sendfile,fallocate"
+)
+_LINE = re.compile(r"^(\d+) +(\d+\.\d+) (.*)$")
+_RESUMED = re.compile(r"^<\.\.\. \w+ resumed>(.*)$")
+_CALL = re.compile(r"^(\w+)\((.*)\)\s+= (-?\d+)[^<]*(?:<(\d+\.\d+)>)?$", re.DOTALL)
+_TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A system call that succeeded: `ended` in seconds since 1970."""
+
+    name: str
+    arguments: str
+    result: int
+    ended: float
+
+    def texts(self):
+        return [bytes.fromhex(text.replace("\\x", "")) for text in _TEXT.findall(self.arguments)]
+
+    def numbers(self):
+        """The arguments that are plain numbers, in order."""
+        return [int(number) for number in re.findall(r"(?<![\w\\\"])-?\d+(?![\w\"])", _TEXT.sub("", self.arguments))]
+
+
+@cache
+def can_trace():
+    """Say whether there is a strace that may trace."""
+    if shutil.which("strace") is None:
+        return False
+    tried = subprocess.run(["strace", "-o", "/dev/null", "true"], check=False, capture_output=True)
+    return tried.returncode == 0
+
+
+def start_traced(place):
+    """Start a node in `place` whose file operations are recorded in `place.folder / "calls"`."""
+    command = [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-ttt",
+        "-T",
+        "-xx",
+        "-s",
+        "100000000",
+        "-e",
+        f"trace={CALLS}",
+        "-o",
+        place.folder / "calls",
+    ]
+    code = "import sys; from pathlib import Path; from tests.durability.life import Place, live; live(Place(folder=Path(sys.argv[1])))"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.Popen([*command, sys.executable, "-c", code, place.folder], env=environment)
+
+
+def read_calls(path, folder):
+    """Return the calls of a recording that succeeded, in the order in which they ended; of other files only that they are open."""
+    marker = "".join(f"\\x{byte:02x}" for byte in os.fsencode(folder))
+    unfinished, calls = {}, []
+    for line in path.read_text().splitlines():
+        parts = _LINE.match(line)
+        if parts is None:
+            continue
+        thread, began, text = parts[1], float(parts[2]), parts[3]
+        if text.endswith("<unfinished ...>"):
+            unfinished[thread] = (began, text.removesuffix("<unfinished ...>").rstrip())
+            continue
+        if resumed := _RESUMED.match(text):
+            began, start = unfinished.pop(thread, (began, ""))
+            text = start + resumed[1]
+        call = _CALL.match(text)
+        if call is None or int(call[3]) < 0:
+            continue
+        if call[1] in {"openat", "open"} and marker not in call[2]:
+            calls.append(Call(name="elsewhere", arguments="", result=int(call[3]), ended=began + float(call[4] or 0)))
+            continue
+        calls.append(Call(name=call[1], arguments=call[2], result=int(call[3]), ended=began + float(call[4] or 0)))
+    return sorted(calls, key=lambda call: call.ended)
+
+
+@dataclass(kw_only=True)
+class _File:
+    """Bytes as they are, as they are on disk, and what happened to them since."""
+
+    now: bytearray = field(default_factory=bytearray)
+    synced: bytes = b""
+    since: list = field(default_factory=list)
+
+    def write(self, offset, data):
+        _write(self.now, offset, data)
+        self.since.append((offset, data))
+
+    def truncate(self, size):
+        _truncate(self.now, size)
+        self.since.append((size, None))
+
+    def sync(self):
+        self.synced, self.since = bytes(self.now), []
+
+    def after_power_loss(self, keep):
+        content = bytearray(self.synced)
+        for offset, data in self.since:
+            if keep():
+                _truncate(content, offset) if data is None else _write(content, offset, data)
+        return bytes(content)
+
+
+def _write(content, offset, data):
+    if len(content) < offset:
+        content.extend(bytes(offset - len(content)))
+    content[offset : offset + len(data)] = data
+
+
+def _truncate(content, size):
+    if len(content) < size:
+        content.extend(bytes(size - len(content)))
+    del content[size:]
+
+
+@dataclass(kw_only=True)
+class _Open:
+    file: _File | None
+    folder: str | None
+    at: int = 0
+    append: bool = False
+
+
+class Disk:
+    """What lies under `top`: names as they are, and names as they are on disk."""
+
+    def __init__(self, top, initial):
+        """`initial`: relative path -> bytes that were there, durably, before the recording."""
+        self.top = os.fspath(top)
+        self.names = {f"{self.top}/{path}": _File(now=bytearray(data), synced=data) for path, data in initial.items()}
+        self.durable = dict(self.names)
+        self.folders = {self.top, *(os.path.dirname(path) for path in self.names)}  # noqa: PTH120 - paths are strings here
+        self.durable_folders = set(self.folders)
+        self.open = {}
+
+    def apply(self, call):
+        """Do what a call did."""
+        handler = getattr(self, f"_{call.name}", None)
+        if handler is not None:
+            handler(call)
+
+    def after_power_loss(self, keep):
+        """Return relative path -> bytes, as found after the power came back. `keep()` is asked of each thing that was not synchronised."""
+        found = {}
+        for path in self.names.keys() | self.durable.keys():
+            file = self.durable.get(path)
+            if self.names.get(path) is not file and keep():
+                file = self.names.get(path)
+            if file is not None and all(folder in self.durable_folders for folder in self._above(path)):
+                found[path.removeprefix(f"{self.top}/")] = file.after_power_loss(keep)
+        return found
+
+    def _above(self, path):
+        while (path := os.path.dirname(path)) != self.top:  # noqa: PTH120 - as above
+            yield path
+
+    def _mine(self, path):
+        return path == self.top or path.startswith(f"{self.top}/")
+
+    # Calls. Paths are absolute: the node makes them so.
+
+    def _elsewhere(self, call):
+        self.open.pop(call.result, None)
+
+    def _openat(self, call):
+        path = os.fsdecode(call.texts()[0])
+        if not self._mine(path):
+            self.open.pop(call.result, None)
+            return
+        if "O_DIRECTORY" in call.arguments or path in self.folders:
+            self.open[call.result] = _Open(file=None, folder=path)
+            return
+        if path not in self.names:
+            self.names[path] = _File()
+        if "O_TRUNC" in call.arguments:
+            self.names[path].truncate(0)
+        self.open[call.result] = _Open(file=self.names[path], folder=None, append="O_APPEND" in call.arguments)
+
+    _open = _openat
+
+    def _close(self, call):
+        self.open.pop(call.numbers()[0], None)
+
+    def _dup(self, call):
+        if (known := self.open.get(call.numbers()[0])) is not None:
+            self.open[call.result] = known
+
+    _dup2 = _dup3 = _dup
+
+    def _fcntl(self, call):
+        if "F_DUPFD" in call.arguments:
+            self._dup(call)
+
+    def _write(self, call):
+        if (known := self._file(call)) is not None:
+            data = call.texts()[0][: call.result]
+            offset = len(known.file.now) if known.append else known.at
+            known.file.write(offset, data)
+            known.at = offset + len(data)
+
+    def _pwrite64(self, call):
+        if (known := self._file(call)) is not None:
+            known.file.write(call.numbers()[-1], call.texts()[0][: call.result])
+
+    def _refuse(self, call):
+        if self._file(call) is not None:
+            raise NotImplementedError(f"{call.name} on a file of the node: teach the simulation")
+
+    _writev = _pwritev = _copy_file_range = _sendfile = _fallocate = _refuse
+
+    def _lseek(self, call):
+        if (known := self._file(call)) is not None:
+            known.at = call.result
+
+    def _ftruncate(self, call):
+        if (known := self._file(call)) is not None:
+            known.file.truncate(call.numbers()[-1])
+
+    def _fsync(self, call):
+        known = self.open.get(call.numbers()[0])
+        if known is None:
+            return
+        if known.folder is None:
+            known.file.sync()
+            return
+        for path in self.names.keys() | self.durable.keys():
+            if os.path.dirname(path) == known.folder:  # noqa: PTH120 - as above
+                _same(self.durable, self.names, path)
+        self.durable_folders |= {folder for folder in self.folders if os.path.dirname(folder) == known.folder}  # noqa: PTH120 - as above
+
+    _fdatasync = _fsync
+
+    def _linkat(self, call):
+        source, target = map(os.fsdecode, call.texts()[:2])
+        if self._mine(target) and source in self.names:
+            self.names[target] = self.names[source]
+
+    _link = _linkat
+
+    def _renameat(self, call):
+        source, target = map(os.fsdecode, call.texts()[:2])
+        if self._mine(target) and source in self.names:
+            self.names[target] = self.names.pop(source)
+
+    _rename = _renameat2 = _renameat
+
+    def _unlinkat(self, call):
+        self.names.pop(os.fsdecode(call.texts()[0]), None)
+
+    _unlink = _unlinkat
+
+    def _mkdirat(self, call):
+        path = os.fsdecode(call.texts()[0])
+        if self._mine(path):
+            self.folders.add(path)
+
+    _mkdir = _mkdirat
+
+    def _file(self, call):
+        known = self.open.get(call.numbers()[0])
+        return known if known is not None and known.file is not None else None
+
+
+def _same(durable, names, path):
+    if path in names:
+        durable[path] = names[path]
+    else:
+        durable.pop(path, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A life of a node: its calls, what lay in its folder before, and what the modality was told when."""
+
+    top: str
+    initial: dict
+    calls: list
+    reports: str
+    acknowledged: dict
+
+    def moments(self):
+        """The indices of the calls after which a crash finds something new: those that change a file of the node."""
+        return [number for number, call in enumerate(self.calls) if call.name not in {"elsewhere", "close", "lseek", "fcntl", "openat"}]
+
+    def crash(self, number, keep, place):
+        """Make of `place` what is found after a power loss right after call `number`; return the instances acknowledged before."""
+        disk = Disk(self.top, self.initial)
+        archive = Disk(self.reports, {})
+        for call in self.calls[: number + 1]:
+            disk.apply(call)
+            archive.apply(call)
+        for relative, data in disk.after_power_loss(keep).items():
+            path = place.data / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        for path, file in archive.names.items():  # the archive is another machine: it keeps what it took
+            if path.endswith(".dcm"):
+                (place.reports / Path(path).name).write_bytes(file.now)
+        moment = self.calls[number].ended
+        return {uid: at for uid, at in self.acknowledged.items() if at < moment}
+
+
+def recording(place: Place, initial):
+    """Return the recording that a traced life in `place` left."""
+    return Recording(
+        top=os.fspath(place.data),
+        initial=initial,
+        calls=read_calls(place.folder / "calls", place.folder),
+        reports=os.fspath(place.reports),
+        acknowledged=place.acknowledged(),
+    )
