@@ -50,7 +50,7 @@ def test_the_route_searches_with_the_imported_model_and_gates_with_its_own(tmp_p
 def test_a_running_node_reports_what_the_imported_model_found(tmp_path: Path) -> None:
     imported("whyxrayclip", "open-clip", tmp_path)
     with running_node(tmp_path / "running", models={"folders": [str(tmp_path / "site")]}) as node:
-        node.send(CHEST)
+        node.send(*CHEST.iterdir())
         node.wait_for_states([WorkItemState.DELIVERED])
     (report,) = (node.data / "objects" / "results").rglob("*.dcm")
     text = readable_text(dcmread(report))

@@ -24,7 +24,8 @@ def receiver(tmp_path_factory):
     settings["receive"]["tls"] = tls
     settings_file.write_text(yaml.safe_dump(settings))
     data = settings_file.parent / "node"
-    data.mkdir(mode=0o755)
+    data.mkdir()
+    data.chmod(0o755)
     with (settings_file.parent / "node.log").open("w") as log:
         command = [COMMAND, "receive", "--config", settings_file]
         process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"HF_HUB_OFFLINE": "1"}, umask=0)

@@ -266,14 +266,14 @@ def test_while_flags_are_suspended_order_updates_wait_and_reports_go_on(ledger, 
     ]
     ledger.record_results(item, results, now=NOON)
 
-    def sent():
-        claimed = ledger.claim_delivery(destination="ris", owner="d", now=NOON, lease_s=60, learnt_since=NOON)
+    def sent(owner):
+        claimed = ledger.claim_delivery(destination="ris", owner=owner, now=NOON, lease_s=60, learnt_since=NOON)
         return claimed and claimed.kind
 
     ledger.suspend_flags(model=MODEL, who="op", why="too many", now=NOON)
-    assert (sent(), sent()) == ("hl7-oru", None)
+    assert (sent("first"), sent("second")) == ("hl7-oru", None)
     ledger.resume_flags(model=MODEL, who="op", why="fine", now=NOON)
-    assert sent() == "hl7-order"
+    assert sent("second") == "hl7-order"
 
 
 def test_a_model_that_flags_too_much_suspends_itself_and_stays_so_until_somebody_resumes_it(ledger, catalogue):
