@@ -16,10 +16,10 @@ from pynetdicom.presentation import build_context
 
 from config.tls import TlsSection
 from dicom_node.entity import own_entity, register_retired_sop_classes
-from dicom_node.header_peek import peek
-from dicom_node.instance_header import InstanceHeader, UnreadableHeaderError
-from dicom_node.part10 import NotDicomError, preamble_and_file_meta, read_file_meta
-from dicom_node.tls import DICOM, client_context
+from dicom_node.keeping.part10 import NotDicomError, preamble_and_file_meta, read_file_meta
+from dicom_node.receiving.header_peek import peek
+from dicom_node.receiving.instance_header import InstanceHeader, UnreadableHeaderError
+from dicom_node.tls.contexts import DICOM, client_context
 
 _SUCCESS = 0x0000
 _MAXIMUM_CONTEXTS = 128  # PS3.8 Table 9-18: odd identifiers from 1 to 255

@@ -6,7 +6,7 @@ from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import register_uid
 
 from config.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from dicom_node.capabilities import RETIRED_SOP_CLASSES
+from dicom_node.receiving.capabilities import RETIRED_SOP_CLASSES
 
 # pynetdicom would format a record for each PDU, with what a peer sent.
 _config.LOG_HANDLER_LEVEL = "none"

@@ -15,9 +15,9 @@ from pydicom.uid import UID
 from config import load
 from config.reference import markdown_table, settings_reference
 from config.routes import RouteRule
-from dicom_node.capabilities import STORED_SOP_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.commands import app
 from dicom_node.lifecycle import CIRCUIT, DELIVERY, STUDY, WORK_ITEM
+from dicom_node.receiving.capabilities import STORED_SOP_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.specimens import (
     codes_table,
     coding_schemes_table,

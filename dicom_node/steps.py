@@ -22,21 +22,22 @@ from dicom_node.audit.events import InstancesAccessed
 from dicom_node.audit.subjects import counted, patient_id_of
 from dicom_node.failpoints import failpoint
 from dicom_node.failures import describe
-from dicom_node.flagging import decide as decide_flags
+from dicom_node.flags.flagging import decide as decide_flags
+from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger, NewResult, NewWorkItem, SupersededResult, WorkItem
-from dicom_node.object_store import ObjectStore
 from dicom_node.pictures import pictures_of
-from dicom_node.routing import RoutableInstance, route_study
-from dicom_node.selection import SelectedFile, Selection, decode_selection, encode_selection
+from dicom_node.routing.rules import RoutableInstance, route_study
+from dicom_node.routing.selection import SelectedFile, Selection, decode_selection, encode_selection
 from dicom_node.settling import why_settled
 from dicom_node.study import ReceivedInstance, Study
 from dicom_node.telemetry import SETTLED, count_flag
 from dicom_node.version import producer
 from inference.analysis import SelectedInstance, decode_analysis, encode_analysis, unanswered
 from inference.analysis import analyse as analyse_instances
+from inference.explanation import Explain, explain
 from inference.findings import AbstentionReason, Analysis, Exclusion, ImageRef, Outcome
 from inference.pixel_data import refuse_inflation
-from reporting import ENCODERS, ILLUSTRATED, STANDING_RECORD, EncodedResult, MediaType, PreviousReport, images_to_show
+from reporting import ENCODERS, ILLUSTRATED, SHOWING_PLACES, STANDING_RECORD, EncodedResult, MediaType, PreviousReport, images_to_show
 
 if TYPE_CHECKING:  # torch takes seconds to import; of the processes only the worker needs it
     from inference.engine import Engine
@@ -196,18 +197,37 @@ def record_failed_analysis(node: Node, item: WorkItem, reason: str) -> None:
 
 def _analysis(node: Node, engine: "Engine", item: WorkItem, selection: Selection) -> Analysis:
     files = [(node.store.absolute(Path(file.path)), file) for file in selection.files]
-    return analyse_instances(
+    selected = tuple(SelectedInstance(path=path, header=read_header(path), received_as=_image(file)) for path, file in files)
+    route, megapixels = node.catalogue.route(item.route), node.settings.work.maximum_frame_megapixels
+    analysis = analyse_instances(
         study_instance_uid=item.study_instance_uid,
         revision=item.revision,
-        route=node.catalogue.route(item.route),
-        selected=tuple(SelectedInstance(path=path, header=read_header(path), received_as=_image(file)) for path, file in files),
+        route=route,
+        selected=selected,
         excluded=selection.excluded,
         engine=engine,
         catalogue=node.catalogue,
         site=node.settings.node.site,
         analysed_at=node.clock(),
-        maximum_frame_megapixels=node.settings.work.maximum_frame_megapixels,
+        maximum_frame_megapixels=megapixels,
     )
+    return explain(
+        analysis,
+        selected=selected,
+        route=route,
+        scorer=engine,
+        catalogue=node.catalogue,
+        which=_explained(node, item),
+        maximum_frame_megapixels=megapixels,
+    ).analysis
+
+
+def _explained(node: Node, item: WorkItem) -> Explain:
+    """Which findings' places are worth looking for: none unless somebody who is sent results of this route is shown places."""
+    named = node.catalogue.route(item.route).destinations
+    takers = (destination for destination in node.settings.destinations if named is None or destination.name in named)
+    shown = any(kind in destination.results for destination in takers for kind in SHOWING_PLACES)
+    return Explain(node.settings.work.explain) if shown else Explain.OFF
 
 
 def _analysis_path(item: WorkItem) -> Path:

@@ -14,15 +14,15 @@ from prometheus_client.registry import Collector
 
 from config.schema import TelemetrySection
 from dicom_node.delivery import utc_now
+from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger
 from dicom_node.lifecycle import CircuitState
-from dicom_node.object_store import ObjectStore
-from dicom_node.peers import Why
 from dicom_node.quiet import keep_libraries_silent
+from dicom_node.receiving.peers import Why
 
 if TYPE_CHECKING:  # these load what a receiver does not need
     from dicom_node.delivery.lane import DeliveryOutcome
-    from dicom_node.flagging import FlagReason
+    from dicom_node.flags.flagging import FlagReason
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 

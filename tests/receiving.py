@@ -21,8 +21,8 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 
 from config.receiving import ReceiveSection
-from dicom_node.object_store import ObjectStore
-from dicom_node.scp import StorageScp
+from dicom_node.keeping.object_store import ObjectStore
+from dicom_node.receiving.scp import StorageScp
 from tests.fakes import FakeInstanceRecorder
 
 CALLED = "DICOM-NODE"

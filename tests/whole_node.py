@@ -13,11 +13,11 @@ from config import load
 from dicom_node import steps
 from dicom_node.delivery import open_channel
 from dicom_node.delivery.lane import Lane, LaneTools
+from dicom_node.keeping.object_store import ObjectStore
+from dicom_node.keeping.retention import purge
 from dicom_node.ledger import Ledger
-from dicom_node.object_store import ObjectStore
-from dicom_node.retention import purge
-from dicom_node.scp import StorageScp
-from dicom_node.worker import Worker
+from dicom_node.processes.worker import Worker
+from dicom_node.receiving.scp import StorageScp
 from inference.shared_engine import SharedEngine
 from tests.durability.modality import send
 

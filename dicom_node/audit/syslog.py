@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from config.audit import FileRepository, Repository, SyslogTlsRepository, SyslogUdpRepository
-from dicom_node.tls import FollowedContext, TlsFilesError, following_client_context
+from dicom_node.tls.contexts import FollowedContext, TlsFilesError, following_client_context
 
 _FACILITY, _NOTICE, _WARNING = 10, 5, 4
 _MSGID = "DICOM+RFC3881"

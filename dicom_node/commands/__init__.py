@@ -9,6 +9,7 @@ from dicom_node.commands.check_config import check_config
 from dicom_node.commands.demo import demo
 from dicom_node.commands.destinations import destinations
 from dicom_node.commands.evaluate import evaluate
+from dicom_node.commands.frames import frames
 from dicom_node.commands.probe import probe
 from dicom_node.commands.processes import deliver, receive, schedule, serve, work
 from dicom_node.commands.purge import hold, purge, release
@@ -35,6 +36,7 @@ for command in (
     schedule,
     send,
     analyse,
+    frames,
     evaluate,
     status,
     requeue,

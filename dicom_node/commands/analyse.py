@@ -15,14 +15,15 @@ from rich.table import Table
 
 from config import Catalogue
 from config.schema import Settings
+from dicom_node.analysis_page import findings_in_words, quality_in_words, reasons_in_words, write_page
 from dicom_node.commands.opening import FAILED, ConfigOption, JsonOption, settings_and_catalogue, stop_with
-from dicom_node.commands.status import in_words
 from dicom_node.delivery import utc_now
 from dicom_node.emulator import files_in
-from dicom_node.routing import RoutableInstance, RoutedStudy, route_study
+from dicom_node.routing.rules import RoutableInstance, RoutedStudy, route_study
 from dicom_node.version import producer
 from inference.analysis import SelectedInstance
 from inference.analysis import analyse as analyse_instances
+from inference.explanation import Explain, Illustrated, explain
 from inference.findings import Analysis, Exclusion, ImageRef
 from reporting import ENCODERS, STANDING_RECORD
 
@@ -38,16 +39,19 @@ class Skipped:
     reason: str
 
 
-def analyse(
+def analyse(  # noqa: PLR0917 - options of a command
     paths: Annotated[list[Path], typer.Argument(help="Files and folders.", exists=True)],
-    reports: Annotated[Path | None, typer.Option("--reports", "-o", help="Folder to write the Structured Reports to.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "--reports", "-o", help="Folder for a page, heat maps and the Structured Reports.")
+    ] = None,
+    heat_maps: Annotated[bool, typer.Option(help="Show on the page where each model looked; takes a second or more a finding.")] = True,
     calling_ae_title: Annotated[str, typer.Option("--calling", help="Route as if this AE title had sent the files.")] = "FILES",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Analyse: run routes, image quality and models on files, and print what they say. Nothing is sent anywhere.
 
-    Example: dicom-node analyse study-folder --reports out
+    Example: dicom-node analyse study-folder --output out
     """
     from inference.engine import Engine, EngineOptions  # noqa: PLC0415 - torch takes seconds to import; no other command needs it
 
@@ -59,22 +63,26 @@ def analyse(
         stop_with(f"none of {len(files)} files is a DICOM instance with a Study Instance UID")
     work = settings.work
     engine = Engine(catalogue, device=work.device, batch_size=work.batch_size, cache_folder=None, options=EngineOptions.of(work))
-    analyses: list[Analysis] = []
+    analyses: list[Illustrated] = []
+    which = Explain.SHOWN if output is not None and heat_maps else Explain.OFF
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("Analysing", total=len(studies))
         for uid, instances in studies.items():
             routable = [RoutableInstance(header=header, calling_ae_title=calling_ae_title, carried=path) for path, header in instances]
             for routed in route_study(routable, catalogue.routes):
-                analysis = _analysis(uid, routed, settings=settings, catalogue=catalogue, engine=engine)
-                analyses.append(analysis)
-                if reports is not None:
-                    _write_reports(reports, analysis, [one.header for one in routed.selected], settings)
+                made = _analysed(uid, routed, settings=settings, catalogue=catalogue, engine=engine, which=which)
+                analyses.append(made)
+                if output is not None:
+                    _write_reports(output, made.analysis, [one.header for one in routed.selected], settings)
             progress.advance(task)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        write_page(output, analyses, [f"{left.path}: {left.reason}" for left in skipped])
     if as_json:
-        answer = {"analyses": analyses, "skipped": skipped}
+        answer = {"analyses": [made.analysis for made in analyses], "skipped": skipped}
         typer.echo(msgspec.json.encode(answer, enc_hook=str).decode())
     else:
-        _print(analyses, skipped)
+        _print([made.analysis for made in analyses], skipped)
     if skipped and len(skipped) == len(files):
         raise typer.Exit(FAILED)
 
@@ -96,17 +104,29 @@ def _studies(files: Iterable[Path]) -> tuple[dict[str, list[tuple[Path, Dataset]
     return studies, tuple(skipped)
 
 
-def _analysis(uid: str, routed: RoutedStudy[Path], *, settings: Settings, catalogue: Catalogue, engine: "Engine") -> Analysis:
-    return analyse_instances(
+def _analysed(
+    uid: str, routed: RoutedStudy[Path], *, settings: Settings, catalogue: Catalogue, engine: "Engine", which: Explain
+) -> Illustrated:
+    selected = tuple(SelectedInstance(path=one.carried, header=one.header) for one in routed.selected)
+    analysis = analyse_instances(
         study_instance_uid=uid,
         revision=1,
         route=routed.route,
-        selected=tuple(SelectedInstance(path=one.carried, header=one.header) for one in routed.selected),
+        selected=selected,
         excluded=tuple(Exclusion(image=_reference(out.instance.header), reason=out.reason) for out in routed.left_out),
         engine=engine,
         catalogue=catalogue,
         site=settings.node.site,
         analysed_at=utc_now(),
+        maximum_frame_megapixels=settings.work.maximum_frame_megapixels,
+    )
+    return explain(
+        analysis,
+        selected=selected,
+        route=routed.route,
+        scorer=engine,
+        catalogue=catalogue,
+        which=which,
         maximum_frame_megapixels=settings.work.maximum_frame_megapixels,
     )
 
@@ -130,12 +150,9 @@ def _print(analyses: Sequence[Analysis], skipped: Sequence[Skipped]) -> None:
     for column in ("Study Instance UID", "Route", "Outcome", "Findings", "Image quality", "Not answered, because"):
         table.add_column(column, overflow="fold")
     for analysis in analyses:
-        shown = dict.fromkeys(f"looks like {kind.kind}, p = {kind.probability:.2f}" for kind in analysis.kinds)
-        findings = [*map(in_words, analysis.findings), *shown]
-        poor = sorted({f"{verdict.sentence} ({verdict.check})" for verdict in analysis.quality if verdict.grade})
-        quality = "; ".join(poor) or ("nothing wrong" if analysis.quality else "not checked")
-        reasons = sorted({f"{abstention.reason.value}: {abstention.detail}" for abstention in analysis.abstentions})
-        table.add_row(analysis.study_instance_uid, analysis.route, analysis.outcome.value, "\n".join(findings), quality, "\n".join(reasons))
+        findings, quality, reasons = findings_in_words(analysis), quality_in_words(analysis), reasons_in_words(analysis)
+        answers = ("\n".join(findings), "; ".join(quality), "\n".join(reasons))
+        table.add_row(analysis.study_instance_uid, analysis.route, analysis.outcome.value, *answers)
     console = Console()
     console.print(table)
     for left in skipped:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 import config
-from dicom_node.tls_files import tls_mistakes
+from dicom_node.tls.files import tls_mistakes
 
 
 def check_config(

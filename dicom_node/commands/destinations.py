@@ -15,7 +15,7 @@ from config.destinations import Destination, target_of, tls_of
 from dicom_node.commands.opening import FAILED, ConfigOption, JsonOption, settings_and_catalogue, stop_with
 from dicom_node.delivery import open_channel
 from dicom_node.failures import DeliveryError
-from dicom_node.tls import TlsFilesError
+from dicom_node.tls.contexts import TlsFilesError
 
 AT_ONCE = 8
 

@@ -9,11 +9,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dicom_node import backup as backups
 from dicom_node.commands.opening import FAILED, ConfigOption, JsonOption, existing_node, settings_and_catalogue, stop_with
 from dicom_node.delivery import utc_now
+from dicom_node.keeping import backup as backups
+from dicom_node.keeping.stocktaking import Stocktaking, take_stock
 from dicom_node.ledger import Ledger
-from dicom_node.stocktaking import Stocktaking, take_stock
 
 app = typer.Typer(no_args_is_help=True)
 SHOWN = 50

@@ -13,8 +13,8 @@ from config import Catalogue, ConfigurationError, load
 from config.schema import Settings
 from dicom_node.audit import open_trail
 from dicom_node.delivery import utc_now
+from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger, LedgerError
-from dicom_node.object_store import ObjectStore
 from dicom_node.steps import Node
 
 ConfigOption = Annotated[

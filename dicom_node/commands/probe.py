@@ -16,9 +16,9 @@ from dicom_node.commands.status import what_was_found
 from dicom_node.emulator import send_files
 from dicom_node.ledger.overview import WorkItemRow
 from dicom_node.probe import ROUTE, probe_instance
-from dicom_node.readiness import port_file, reachable
+from dicom_node.processes.readiness import port_file, reachable
 from dicom_node.steps import Node
-from dicom_node.tls import TlsFilesError
+from dicom_node.tls.contexts import TlsFilesError
 from inference.analysis import decode_analysis
 
 POLL_S = 0.1

@@ -18,7 +18,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from config import ConfigurationError
 from config.loader import check_ready_to_serve
-from dicom_node import audit, steps, supervisor
+from dicom_node import audit, steps
 from dicom_node.audit.configuration import tell_settings
 from dicom_node.audit.events import ApplicationStarted, ApplicationStopped
 from dicom_node.audit.forwarding import Forwarder
@@ -26,15 +26,16 @@ from dicom_node.audit.syslog import SyslogSource, open_transport
 from dicom_node.commands.opening import ConfigOption, open_node, settings_and_catalogue, stop_with
 from dicom_node.delivery import utc_now
 from dicom_node.delivery.process import run_deliver
-from dicom_node.health import HealthServer
-from dicom_node.periodic import rounds
-from dicom_node.process_death import die_with_parent
-from dicom_node.readiness import OF_PROCESS, destinations, forget, port_file, readiness, say_warm
-from dicom_node.scp import listen
+from dicom_node.processes import supervisor
+from dicom_node.processes.health import HealthServer
+from dicom_node.processes.periodic import rounds
+from dicom_node.processes.process_death import die_with_parent
+from dicom_node.processes.readiness import OF_PROCESS, destinations, forget, port_file, readiness, say_warm
+from dicom_node.processes.worker import Worker
+from dicom_node.receiving.scp import listen
 from dicom_node.telemetry import configure_logging, count_delivery, prepare_multiprocess, registry
-from dicom_node.tls import TlsFilesError, server_context
-from dicom_node.tls_files import ExpiryCollector, known_expiries, warn_of_expiry
-from dicom_node.worker import Worker
+from dicom_node.tls.contexts import TlsFilesError, server_context
+from dicom_node.tls.files import ExpiryCollector, known_expiries, warn_of_expiry
 from inference.adapters import ModelLoadError
 
 log = structlog.get_logger()

@@ -7,13 +7,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dicom_node import retention
 from dicom_node.audit import record
 from dicom_node.audit.events import OperatorActed
 from dicom_node.commands.flags import operator
 from dicom_node.commands.opening import ConfigOption, JsonOption, existing_node, stop_with
+from dicom_node.keeping import retention
+from dicom_node.keeping.retention import BackupRunsError, Purged
 from dicom_node.ledger import PurgeableStudy
-from dicom_node.retention import BackupRunsError, Purged
 
 SHOWN = 20
 

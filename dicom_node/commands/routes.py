@@ -20,10 +20,10 @@ from config.catalogue import published_models
 from config.preferences import PreferenceState, preference_states
 from config.routes import RouteRule
 from config.schema import Settings
-from dicom_node.attributes import Header
 from dicom_node.commands.opening import ConfigOption, JsonOption, settings_and_catalogue
-from dicom_node.route_explanation import InstanceExplanation, Outcome, RuleExplanation, explain, in_words
-from dicom_node.routing import RoutableInstance, RoutedStudy, route_study
+from dicom_node.routing.attributes import Header
+from dicom_node.routing.explanation import InstanceExplanation, Outcome, RuleExplanation, explain, in_words
+from dicom_node.routing.rules import RoutableInstance, RoutedStudy, route_study
 
 app = typer.Typer(no_args_is_help=True, help="Show the routes and explain them.")
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from config.tls import TlsSection
 from dicom_node.commands.opening import USAGE, stop_with
 from dicom_node.emulator import Sent, files_in, send_files
-from dicom_node.tls import TlsFilesError
+from dicom_node.tls.contexts import TlsFilesError
 
 _HIGHEST_PORT = 65535
 

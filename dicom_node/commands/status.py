@@ -17,7 +17,7 @@ from dicom_node.audit.trail import read_head
 from dicom_node.commands.deliveries import destinations_plain
 from dicom_node.commands.flags import operator
 from dicom_node.commands.opening import ConfigOption, JsonOption, existing_node, stop_with
-from dicom_node.flagging import HELD_BACK, FlagReason
+from dicom_node.flags.flagging import HELD_BACK, FlagReason
 from dicom_node.ledger.destinations import Waiting
 from dicom_node.ledger.overview import StudyRow, WorkItemRow
 from dicom_node.lifecycle import CircuitState

@@ -23,7 +23,7 @@ from dicom_node.failures import (
     PresentationContextRefusedError,
     TlsFailedError,
 )
-from dicom_node.tls import FollowedContext, following_client_context
+from dicom_node.tls.contexts import FollowedContext, following_client_context
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,9 +9,9 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from config.destinations import DeliverSection
 from dicom_node.delivery.commitment import CommitmentReports
+from dicom_node.delivery.guarded_acceptor import DeferredHandshake, guards
 from dicom_node.entity import own_entity
-from dicom_node.guarded_acceptor import DeferredHandshake, guards
-from dicom_node.tls import DICOM, following_server_context
+from dicom_node.tls.contexts import DICOM, following_server_context
 
 MAXIMUM_ASSOCIATIONS = 10
 TIMEOUT_S = 30.0

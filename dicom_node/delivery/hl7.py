@@ -22,7 +22,7 @@ from dicom_node.failures import (
     ResultUnsuitableError,
     StoreRefusedError,
 )
-from dicom_node.tls import following_client_context
+from dicom_node.tls.contexts import following_client_context
 
 START, END = b"\x0b", b"\x1c\r"
 LONGEST_ACKNOWLEDGEMENT = 1024 * 1024

@@ -23,7 +23,7 @@ from dicom_node.failures import (
     StoreFailedError,
     StoreRefusedError,
 )
-from dicom_node.tls import following_client_context
+from dicom_node.tls.contexts import following_client_context
 from dicom_node.version import node_version
 
 LONGEST_ANSWER = 16 * 1024 * 1024

@@ -18,7 +18,7 @@ from dicom_node.delivery.commitment_lane import CommitmentLane
 from dicom_node.delivery.commitment_listener import CommitmentListener
 from dicom_node.delivery.lane import IDLE_S, DeliveryLedger, DeliveryObserver, DeliveryOutcome, Lane, LaneTools, ResultFiles
 from dicom_node.failures import describe
-from dicom_node.tls import TlsFilesError
+from dicom_node.tls.contexts import TlsFilesError
 
 _log = structlog.get_logger()
 

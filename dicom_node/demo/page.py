@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -26,7 +26,10 @@ from dicom_node.demo.worklist import (
     seconds_in_words,
     strongest,
 )
+from inference.explanation import Picture
 from inference.findings import Analysis, QualityVerdict
+
+NO_HEAT_MAPS: Mapping[str, Sequence[Picture]] = {}
 
 _GREY, _COLOUR = 2, 3
 _TONES = {
@@ -69,8 +72,17 @@ def thumbnail_png(frame_pixels: NDArray[np.float32], side: int = 192) -> bytes:
     return buffer.getvalue()
 
 
-def write_page(path: Path, rows: Sequence[DemoRow], *, images_per_s: float | None = None) -> None:
-    """Write the page of a run. `images_per_s` counts frames through the checks and models; left out if None."""
+def write_page(
+    path: Path,
+    rows: Sequence[DemoRow],
+    *,
+    heat_maps: Mapping[str, Sequence[Picture]] = NO_HEAT_MAPS,
+    images_per_s: float | None = None,
+) -> None:
+    """Write the page of a run.
+
+    `heat_maps`: of each study, by its UID. `images_per_s` counts frames through the checks and models; left out if None.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dicom_node.demo", "."),
         autoescape=True,
@@ -93,6 +105,7 @@ def write_page(path: Path, rows: Sequence[DemoRow], *, images_per_s: float | Non
         model=_model,
         quality_in_words=quality_in_words,
         seconds_in_words=seconds_in_words,
+        heat_maps=heat_maps,
     )
     path.write_text(page, encoding="utf-8")
 

@@ -21,13 +21,14 @@ from pydicom import dcmread
 from config import load
 from dicom_node.delivery import utc_now
 from dicom_node.demo.archive import Archive, ArchivedObject
+from dicom_node.demo.heat_maps import heat_maps_of
 from dicom_node.demo.page import thumbnail_png, write_page
 from dicom_node.demo.studies import DEMO_STUDIES, DemoStudy
 from dicom_node.demo.worklist import DemoRow, ShownReport, StoreStatus, ranked, worklist_json
 from dicom_node.emulator import Sent, send_files
+from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger
 from dicom_node.ledger.overview import StudyRow
-from dicom_node.object_store import ObjectStore
 from inference.analysis import decode_analysis
 from inference.frames import UndecodableError, read_frames
 from reporting import readable_html
@@ -70,7 +71,7 @@ def run_demo(folder: Path, progress: DemoProgress) -> tuple[DemoRow, ...]:
     _prepare(folder)
     with Archive(folder / "archive", ae_title="ARCHIVE") as archive:
         settings_file = _write_settings(folder, archive.port)
-        settings, _ = load(settings_file)
+        settings, catalogue = load(settings_file)
         data = settings.node.data_folder
         with _running_node(settings_file, data, folder / "node.log"):
             sent = _send(int((data / "receive.port").read_text()), progress.sending)
@@ -83,8 +84,10 @@ def run_demo(folder: Path, progress: DemoProgress) -> tuple[DemoRow, ...]:
                 ledger.close()
         store = ObjectStore(data / "objects")
         rows = ranked([_row(study, sent, studies, archive.received(), store) for study in DEMO_STUDIES])
+    files = {row.study_instance_uid: study.files for row in rows for study in DEMO_STUDIES if study.title == row.title}
+    heat_maps = heat_maps_of(rows, files, settings=settings, catalogue=catalogue)
     _write_reports(folder, archive.received())
-    write_page(folder / "index.html", rows)
+    write_page(folder / "index.html", rows, heat_maps=heat_maps)
     (folder / "worklist.json").write_text(worklist_json(rows), encoding="utf-8")
     return rows
 

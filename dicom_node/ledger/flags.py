@@ -8,8 +8,8 @@ from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
 from config.flags import FlagLimitsSection
-from dicom_node import control_chart
-from dicom_node.flagging import FlagAnswer, FlagCandidate, FlagDecision, FlagQuestion, FlagReason
+from dicom_node.flags import control_chart
+from dicom_node.flags.flagging import FlagAnswer, FlagCandidate, FlagDecision, FlagQuestion, FlagReason
 from dicom_node.ledger.rows import Rows
 from dicom_node.ledger.tables import deliveries, flag_charts, flag_decisions, flag_suspensions, results, work_items
 from inference.findings import FlagLevel

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
-from dicom_node.flagging import FlagReason
+from dicom_node.flags.flagging import FlagReason
 from dicom_node.lifecycle import CircuitState, DeliveryState, StudyState, WorkItemState
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time from a table
 
-from dicom_node.capabilities import TRANSFER_SYNTAXES
+from dicom_node.receiving.capabilities import TRANSFER_SYNTAXES
 
 
 def main(mode: str, folder: Path, port: int) -> None:

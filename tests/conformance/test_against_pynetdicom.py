@@ -8,7 +8,7 @@ import pytest
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 
-from dicom_node.capabilities import SUPPORTED_SOP_CLASSES, TRANSFER_SYNTAXES
+from dicom_node.receiving.capabilities import SUPPORTED_SOP_CLASSES, TRANSFER_SYNTAXES
 from tests.associating import (
     ABORT,
     CT,

@@ -7,7 +7,7 @@ import pytest
 import structlog
 from pydicom.uid import generate_uid
 
-from dicom_node.capabilities import STORED_SOP_CLASSES
+from dicom_node.receiving.capabilities import STORED_SOP_CLASSES
 from tests.associating import (
     ABORT,
     CT,

@@ -23,7 +23,7 @@ from pydicom.uid import (
 from pynetdicom import AE
 from pynetdicom.presentation import build_context
 
-from dicom_node.capabilities import RETIRED_SOP_CLASSES, TRANSFER_SYNTAXES
+from dicom_node.receiving.capabilities import RETIRED_SOP_CLASSES, TRANSFER_SYNTAXES
 from tests.fakes import FakeInstanceRecorder
 from tests.receiving import (
     CALLED,

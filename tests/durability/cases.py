@@ -20,9 +20,9 @@ import yaml
 from pydicom import dcmread
 
 from dicom_node.delivery import utc_now
+from dicom_node.keeping.stocktaking import take_stock, tidy
 from dicom_node.ledger import Ledger
-from dicom_node.selection import decode_selection
-from dicom_node.stocktaking import take_stock, tidy
+from dicom_node.routing.selection import decode_selection
 from tests.builders import radiograph_file, uid
 from tests.durability.life import CALLING, Place, forked, live, send_until_acknowledged
 

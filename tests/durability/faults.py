@@ -15,9 +15,9 @@ from pathlib import Path
 
 import structlog
 
-from dicom_node.backup import back_up, restore
 from dicom_node.delivery import utc_now
 from dicom_node.failpoints import POINTS, Action
+from dicom_node.keeping.backup import back_up, restore
 from tests.builders import phantom, radiograph_file, uid
 from tests.durability.cases import (
     Case,

@@ -19,14 +19,14 @@ from config import load
 from dicom_node import failpoints, steps
 from dicom_node.delivery import utc_now
 from dicom_node.delivery.process import run_deliver
+from dicom_node.keeping.object_store import ObjectStore
+from dicom_node.keeping.reconcile import reconcile
+from dicom_node.keeping.retention import purge
 from dicom_node.ledger import Ledger
-from dicom_node.object_store import ObjectStore
-from dicom_node.periodic import mind_the_clock, settle_and_route
-from dicom_node.reconcile import reconcile
-from dicom_node.retention import purge
-from dicom_node.scp import StorageScp
-from dicom_node.supervisor import owner_name, release_leases_of_the_dead
-from dicom_node.worker import Worker
+from dicom_node.processes.periodic import mind_the_clock, settle_and_route
+from dicom_node.processes.supervisor import owner_name, release_leases_of_the_dead
+from dicom_node.processes.worker import Worker
+from dicom_node.receiving.scp import StorageScp
 from inference.shared_engine import SharedEngine
 from tests.durability import modality
 

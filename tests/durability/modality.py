@@ -4,8 +4,8 @@ import contextlib
 import socket
 import struct
 
-from dicom_node.header_peek import peek
-from dicom_node.part10 import read_file_meta
+from dicom_node.keeping.part10 import read_file_meta
+from dicom_node.receiving.header_peek import peek
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 IMPLEMENTATION = "2.25.20260105"

@@ -14,9 +14,9 @@ from pathlib import Path
 from config.destinations import DeliverSection, FolderDestination
 from dicom_node.delivery import open_channel
 from dicom_node.delivery.lane import Lane, LaneTools
+from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger
 from dicom_node.lifecycle import WorkItemState
-from dicom_node.object_store import ObjectStore
 from tests.durability.cases import empty_ledger
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)

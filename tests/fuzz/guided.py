@@ -11,7 +11,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["dicom_node.upper_layer", "dicom_node.header_peek", "dicom_node.header_walk"]):
+with atheris.instrument_imports(include=["dicom_node.upper_layer", "dicom_node.receiving.header_peek", "dicom_node.receiving.header_walk"]):
     from tests.fuzz.targets import targets
 
 

@@ -26,13 +26,13 @@ from config.schema import Settings
 from config.section import Section
 from config.source import SourceError, read_source
 from config.tls import TlsSection
-from dicom_node.capabilities import SUPPORTED_SOP_CLASSES, TRANSFER_SYNTAXES
-from dicom_node.certificates import UnreadableCertificateError, expires_at, next_update_at
-from dicom_node.header_peek import peek
-from dicom_node.instance_header import InstanceHeader, UnreadableHeaderError, is_valid_uid, peek_received
-from dicom_node.object_store import ObjectStore
-from dicom_node.part10 import NotDicomError, read_file_meta
-from dicom_node.tls import client_context
+from dicom_node.keeping.object_store import ObjectStore
+from dicom_node.keeping.part10 import NotDicomError, read_file_meta
+from dicom_node.receiving.capabilities import SUPPORTED_SOP_CLASSES, TRANSFER_SYNTAXES
+from dicom_node.receiving.header_peek import peek
+from dicom_node.receiving.instance_header import InstanceHeader, UnreadableHeaderError, is_valid_uid, peek_received
+from dicom_node.tls.contexts import client_context
+from dicom_node.tls.expiry import UnreadableCertificateError, expires_at, next_update_at
 from dicom_node.upper_layer.acceptor import Acceptor, PduTooLongError
 from dicom_node.upper_layer.machine import State
 from dicom_node.upper_layer.messages import Command, CommandField, MessageError, Messages, encode_response

@@ -10,9 +10,9 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from config.receiving import ReceiveSection
 from config.source import SourceError, read_source
-from dicom_node.instance_header import UnreadableHeaderError, peek_received
-from dicom_node.object_store import ObjectStore
-from dicom_node.scp import StorageScp, listen
+from dicom_node.keeping.object_store import ObjectStore
+from dicom_node.receiving.instance_header import UnreadableHeaderError, peek_received
+from dicom_node.receiving.scp import StorageScp, listen
 from tests.certificates import Authority
 from tests.fakes import FakeInstanceRecorder
 from tests.fuzz.scp import SocketTarget

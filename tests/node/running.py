@@ -14,8 +14,8 @@ from pathlib import Path
 import yaml
 
 from dicom_node.emulator import send_files
+from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger
-from dicom_node.object_store import ObjectStore
 from tests.waiting import eventually
 
 COMMAND = Path(sys.executable).with_name("dicom-node")

@@ -14,16 +14,17 @@ from lxml import etree
 from typer.testing import CliRunner
 
 from config import load
-from dicom_node import audit, retention, steps
+from dicom_node import audit, steps
 from dicom_node.audit.trail import records, trail_files
 from dicom_node.commands import app
 from dicom_node.delivery import utc_now
 from dicom_node.delivery.process import run_deliver
 from dicom_node.demo.archive import Archive
 from dicom_node.emulator import send_files
+from dicom_node.keeping import retention
+from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger
-from dicom_node.object_store import ObjectStore
-from dicom_node.scp import StorageScp
+from dicom_node.receiving.scp import StorageScp
 from tests.builders import CANARIES, CANARY_ID, CANARY_NAME, radiograph_file, uid
 from tests.conformance.test_audit_messages import SCHEMA
 from tests.node.running import CALLING, COMMAND, run, write_settings

@@ -14,7 +14,7 @@ from config.destinations import Hl7Destination
 from config.tls import ListenerTlsSection, TlsSection
 from dicom_node import failures
 from dicom_node.delivery import DeliveryChannel, Outgoing, open_channel
-from dicom_node.tls import server_context
+from dicom_node.tls.contexts import server_context
 from reporting import ENCODERS
 from tests.certificates import Authority
 from tests.conformance.sr_documents import PRODUCER, analysis, headers_of

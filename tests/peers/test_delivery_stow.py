@@ -15,7 +15,7 @@ from config.destinations import StowDestination
 from config.tls import ListenerTlsSection, TlsSection
 from dicom_node import failures
 from dicom_node.delivery import DeliveryChannel, Outgoing, open_channel
-from dicom_node.tls import server_context
+from dicom_node.tls.contexts import server_context
 from tests.certificates import Authority
 from tests.conformance.sr_documents import analysis, encode
 from tests.peers.orthanc import DICOMWEB_PLUGIN, OrthancPeer, find_orthanc

@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from dicom_node.emulator import files_in, send_files
-from dicom_node.part10 import read_file_meta
+from dicom_node.keeping.part10 import read_file_meta
 from tests.receiving import CALLED, CALLING, ct_slice, receiving, write_file
 
 SHARED = os.environ.get("DICOM_NODE_SHARED", "")

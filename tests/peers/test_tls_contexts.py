@@ -15,7 +15,7 @@ import structlog
 from pydantic import ValidationError
 
 from config.tls import ListenerTlsSection, TlsSection
-from dicom_node.tls import (
+from dicom_node.tls.contexts import (
     DICOM,
     PeerCertificate,
     TlsFilesError,

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from config import load
 from config.schema import Settings
 from dicom_node.commands import app
-from dicom_node.tls_files import ExpiryCollector, known_expiries, warn_of_expiry
+from dicom_node.tls.files import ExpiryCollector, known_expiries, warn_of_expiry
 from tests.certificates import Authority
 
 

@@ -19,8 +19,8 @@ from pydicom.filereader import read_dataset
 
 from config import load
 from config.routes import RouteRule
-from dicom_node.route_explanation import explain
-from dicom_node.routing import RoutableInstance, route_study
+from dicom_node.routing.explanation import explain
+from dicom_node.routing.rules import RoutableInstance, route_study
 
 SHIPPED = load(None)[1].routes
 SHARED = os.environ.get("DICOM_NODE_SHARED")

@@ -14,9 +14,9 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
-from dicom_node.header_peek import peek
-from dicom_node.instance_header import InstanceHeader, UnreadableHeaderError, peek_received
-from dicom_node.object_store import ObjectStore
+from dicom_node.keeping.object_store import ObjectStore
+from dicom_node.receiving.header_peek import peek
+from dicom_node.receiving.instance_header import InstanceHeader, UnreadableHeaderError, peek_received
 from dicom_node.upper_layer import pdus
 from dicom_node.upper_layer.acceptor import Acceptor, PduTooLongError
 from dicom_node.upper_layer.messages import MessageError, decode_command, encode_response

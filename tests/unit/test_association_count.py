@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 
 from config.receiving import ReceiveSection
-from dicom_node.association_count import AssociationCount
-from dicom_node.peers import Peers, Why
+from dicom_node.receiving.association_count import AssociationCount
+from dicom_node.receiving.peers import Peers, Why
 
 
 def peers(count: AssociationCount) -> Peers:

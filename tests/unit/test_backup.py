@@ -6,10 +6,10 @@ from contextlib import closing
 
 import pytest
 
-from dicom_node.backup import BackupError, back_up, read_manifest, restore
+from dicom_node.keeping.backup import BackupError, back_up, read_manifest, restore
+from dicom_node.keeping.object_store import ObjectStore
+from dicom_node.keeping.stocktaking import take_stock
 from dicom_node.ledger import Ledger
-from dicom_node.object_store import ObjectStore
-from dicom_node.stocktaking import take_stock
 from tests.builders import radiograph_file, uid
 from tests.node.running import run
 from tests.whole_node import NOON, whole_node

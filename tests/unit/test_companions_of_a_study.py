@@ -13,10 +13,10 @@ from config import load
 from config.destinations import ResultKind
 from dicom_node import steps
 from dicom_node.emulator import send_files
+from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger
-from dicom_node.object_store import ObjectStore
 from dicom_node.pictures import pictures_of
-from dicom_node.scp import StorageScp
+from dicom_node.receiving.scp import StorageScp
 from inference.findings import ImageRef
 from reporting import ENCODERS, STANDING_RECORD
 from tests.builders import DX, radiograph, radiograph_file, uid, write_file

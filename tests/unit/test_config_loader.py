@@ -361,7 +361,7 @@ def test_a_calibration_is_found_for_its_site_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"model_digest": "0" * 64}, "model_digest", f"preprocessing or looks of {MODEL}, whose digest is now"),
+        ({"model_digest": "0" * 64}, "model_digest", f"preprocessing, views or looks of {MODEL}, whose digest is now"),
         ({"prompt_set_digest": "0" * 64}, "prompt_set_digest", f"made for other words of {FINDINGS}; recalibrate"),
         ({"model": "nobody"}, "model", "there is no model 'nobody'"),
         ({"prompt_set": "nothing"}, "prompt_set", "there is no prompt set 'nothing'"),

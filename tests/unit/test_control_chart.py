@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from dicom_node.control_chart import falling, rising, studies_to_signal_falling, studies_to_signal_rising
+from dicom_node.flags.control_chart import falling, rising, studies_to_signal_falling, studies_to_signal_rising
 
 RUNS = 1500
 

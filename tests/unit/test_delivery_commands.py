@@ -15,7 +15,7 @@ from dicom_node.commands.opening import existing_node
 from dicom_node.delivery.circuit import unbroken
 from dicom_node.demo.archive import Archive
 from dicom_node.ledger import Ledger
-from dicom_node.readiness import destinations as told_by_readyz
+from dicom_node.processes.readiness import destinations as told_by_readyz
 from dicom_node.telemetry import LedgerCollector
 from tests.peers.reports import structured_report
 from tests.peers.scripted import unused_port

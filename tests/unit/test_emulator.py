@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
-from dicom_node.capabilities import STORED_SOP_CLASSES
 from dicom_node.emulator import Sent, files_in, send_files
+from dicom_node.receiving.capabilities import STORED_SOP_CLASSES
 from tests.receiving import CALLED, CALLING, INSTANCE, Node, ct_slice, encoded, receiving, write_file
 
 

@@ -10,7 +10,7 @@ from config.retention import PressureSection
 from dicom_node import steps
 from dicom_node.delivery import Receipt
 from dicom_node.ledger import Ledger, Line, NewResult, NewWorkItem
-from dicom_node.pressure import Pressure
+from dicom_node.receiving.pressure import Pressure
 from tests.builders import radiograph_file, uid
 from tests.durability.modality import SUCCESS, Association, Instance, NotStoredError
 from tests.receiving import receiving

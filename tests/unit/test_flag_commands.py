@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from config import load
 from dicom_node.commands import app
+from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger
-from dicom_node.object_store import ObjectStore
 from dicom_node.telemetry import LedgerCollector
 from tests.node.running import write_settings
 from tests.unit.test_flagging import MODEL, NOON, Asked, analysis, finding

@@ -9,7 +9,7 @@ import pytest
 
 from config import Code, load
 from config.flags import FlagLimitsSection, FlagsSection
-from dicom_node.flagging import FlagReason, candidates, decide
+from dicom_node.flags.flagging import FlagReason, candidates, decide
 from dicom_node.ledger import Ledger, NewResult
 from dicom_node.ledger.flags import EVERY_MODEL, THE_CHART
 from inference.findings import Analysis, Finding, FlagLevel, ImageRef, Outcome, Presence, Provenance, QualityGrade, QualityVerdict

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger, Recorded
-from dicom_node.object_store import ObjectStore
-from dicom_node.reception import ArrivingDataSet, Reception, Status, StoreRequest
+from dicom_node.receiving.reception import ArrivingDataSet, Reception, Status, StoreRequest
 from dicom_node.study import Arrival, ReceivedInstance
 from tests.associating import CT, EXPLICIT, Requestor, store
 from tests.fakes import FakeInstanceRecorder

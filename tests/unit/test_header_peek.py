@@ -9,8 +9,8 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from dicom_node.header_peek import peek
-from dicom_node.instance_header import InstanceHeader, UnreadableHeaderError, is_valid_uid
+from dicom_node.receiving.header_peek import peek
+from dicom_node.receiving.instance_header import InstanceHeader, UnreadableHeaderError, is_valid_uid
 from tests.receiving import INSTANCE, SERIES, STUDY, ct_slice, encoded
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from dicom_node.health import HealthServer
+from dicom_node.processes.health import HealthServer
 
 
 @pytest.fixture

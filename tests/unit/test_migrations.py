@@ -14,9 +14,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from dicom_node import migrations
+from dicom_node.keeping.object_store import ObjectStore
+from dicom_node.keeping.stocktaking import take_stock
 from dicom_node.ledger import Ledger, tables
-from dicom_node.object_store import ObjectStore
-from dicom_node.stocktaking import take_stock
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 FIRST = {

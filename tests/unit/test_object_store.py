@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.object_store import ObjectStore, received_path
+from dicom_node.keeping.object_store import ObjectStore, received_path
 
 
 def test_a_written_file_is_there_whole_and_no_temporary_file_is_left(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_quarantined_file_is_out_of_the_way_and_kept(tmp_path: Path) -> None:
 def test_temporary_files_of_a_dead_process_are_removed_and_those_of_a_living_one_stay(tmp_path: Path) -> None:
     store = ObjectStore(tmp_path)
     alive = store.incoming()
-    dies = "import os, sys, pathlib; from dicom_node.object_store import ObjectStore; "
+    dies = "import os, sys, pathlib; from dicom_node.keeping.object_store import ObjectStore; "
     dies += "f = ObjectStore(pathlib.Path(sys.argv[1])).incoming(); f.write(b'half'); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", dies, str(tmp_path)], check=False, cwd=Path(__file__).parents[2])
     assert len(list((tmp_path / "incoming").iterdir())) == 2

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from config.peers import subject_of
 from config.receiving import ReceiveSection
-from dicom_node.peers import Peers, Refusal, Why
-from dicom_node.tls import PeerCertificate
+from dicom_node.receiving.peers import Peers, Refusal, Why
+from dicom_node.tls.contexts import PeerCertificate
 
 OWN = "DICOM-NODE"
 TLS = {"certificate": "own.pem", "key": "own.key", "trusted_certificates": "ca.pem"}

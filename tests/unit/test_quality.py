@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 from pydicom import Dataset
 
 from inference.findings import QualityGrade
-from inference.quality import CHECKS, check_frame
+from inference.quality import CHECKS, Sample, check_frame
 from tests.phantoms import as_frame
 from tests.phantoms import chest_radiograph as chest
 
@@ -24,7 +24,7 @@ def grade(check, pixels, *, modality="DX", **attributes):
     header = Dataset()
     for keyword, value in attributes.items():
         setattr(header, keyword, value)
-    verdict = CHECKS[check](as_frame(pixels, modality=modality), header)
+    verdict = CHECKS[check](Sample(as_frame(pixels, modality=modality)), header)
     return None if verdict is None else verdict.grade
 
 
@@ -41,7 +41,7 @@ def noise(level):
 @pytest.mark.parametrize("name", CHECKS)
 def test_every_check_is_a_quality_check(name):
     check = CHECKS[name]
-    verdict = check(as_frame(chest_radiograph()), Dataset())
+    verdict = check(Sample(as_frame(chest_radiograph())), Dataset())
     assert check.name == name
     assert verdict.check == name
     assert verdict.image.sop_instance_uid == "2.25.1"
@@ -54,7 +54,7 @@ def test_every_check_is_a_quality_check(name):
 @pytest.mark.parametrize("name", CHECKS)
 def test_every_check_takes_colour_and_tiny_frames(name):
     for pixels in (np.zeros((1, 1)), np.ones((3, 200, 3))[0:1], np.random.default_rng(0).random((90, 70, 3))):
-        CHECKS[name](as_frame(pixels, modality="DX"), Dataset())
+        CHECKS[name](Sample(as_frame(pixels, modality="DX")), Dataset())
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.keeping.object_store import ObjectStore
+from dicom_node.keeping.reconcile import Reconciled, reconcile
 from dicom_node.ledger import Ledger
-from dicom_node.object_store import ObjectStore
-from dicom_node.reconcile import Reconciled, reconcile
 from tests.fakes import FakeInstanceRecorder
 from tests.receiving import CALLING, INSTANCE, STUDY, ct_slice, encoded, receiving, store_once
 

@@ -4,12 +4,12 @@ import pytest
 from pydicom import dcmread
 
 from dicom_node import steps
+from dicom_node.keeping.object_store import ObjectStore
+from dicom_node.keeping.reconcile import reconcile
+from dicom_node.keeping.retention import BackupRunsError, files_stay, purge
+from dicom_node.keeping.stocktaking import take_stock
 from dicom_node.ledger import RemovedMeanwhileError
 from dicom_node.lifecycle import DeliveryState
-from dicom_node.object_store import ObjectStore
-from dicom_node.reconcile import reconcile
-from dicom_node.retention import BackupRunsError, files_stay, purge
-from dicom_node.stocktaking import take_stock
 from reporting import readable_text
 from tests.builders import radiograph_file, uid
 from tests.node.running import run

@@ -9,8 +9,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from config import load
 from config.routes import Match, RouteRule
-from dicom_node.attributes import Header, holds
-from dicom_node.routing import NO_ROUTE, NOT_THE_LARGEST_SERIES, RoutableInstance, RoutedStudy, route_study
+from dicom_node.routing.attributes import Header, holds
+from dicom_node.routing.rules import NO_ROUTE, NOT_THE_LARGEST_SERIES, RoutableInstance, RoutedStudy, route_study
 
 SHIPPED = load(None)[1].routes
 

@@ -5,8 +5,8 @@ from pydicom.dataset import Dataset
 
 from config import load
 from config.routes import Match, RouteRule
-from dicom_node.route_explanation import Outcome, explain, in_words
-from dicom_node.routing import RoutableInstance, route_study
+from dicom_node.routing.explanation import Outcome, explain, in_words
+from dicom_node.routing.rules import RoutableInstance, route_study
 from tests.builders import radiograph_header as radiograph
 
 SHIPPED = load(None)[1].routes

@@ -8,10 +8,10 @@ import yaml
 from config import load, model_digest, prompt_set_digest
 from dicom_node import steps
 from dicom_node.emulator import send_files
+from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger
 from dicom_node.lifecycle import WorkItemState
-from dicom_node.object_store import ObjectStore
-from dicom_node.scp import StorageScp
+from dicom_node.receiving.scp import StorageScp
 from inference.analysis import decode_analysis
 from inference.engine import Engine
 from inference.findings import FlagLevel, Outcome, Presence

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from dicom_node import steps
-from dicom_node.stocktaking import ProblemKind, take_stock, tidy
+from dicom_node.keeping.stocktaking import ProblemKind, take_stock, tidy
 from tests.builders import radiograph_file, uid
 from tests.node.running import run
 from tests.whole_node import whole_node

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from dicom_node.ledger import Ledger
-from dicom_node.supervisor import Supervisor
+from dicom_node.processes.supervisor import Supervisor
 from tests.waiting import eventually
 
 EATER = "import sys, time; open(sys.argv[1], 'a').write('started\\n'); eaten = b'x' * 300_000_000; time.sleep(60)"

@@ -12,8 +12,8 @@ from pydicom import dcmread
 from config import load
 from dicom_node import steps
 from dicom_node.delivery import Receipt
+from dicom_node.keeping.object_store import ObjectStore, received_path
 from dicom_node.ledger import Ledger
-from dicom_node.object_store import ObjectStore, received_path
 from dicom_node.study import ReceivedInstance
 from dicom_node.withdrawal import NotWithdrawnError, withdraw
 from inference.analysis import decode_analysis, encode_analysis

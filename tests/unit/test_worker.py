@@ -10,10 +10,10 @@ import pytest
 
 from config import load
 from dicom_node import steps
+from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger, NewWorkItem
-from dicom_node.object_store import ObjectStore
-from dicom_node.selection import SelectedFile, Selection, encode_selection
-from dicom_node.worker import Worker
+from dicom_node.processes.worker import Worker
+from dicom_node.routing.selection import SelectedFile, Selection, encode_selection
 from inference.analysis import decode_analysis
 from inference.findings import Outcome
 from inference.shared_engine import SharedEngine

@@ -19,8 +19,8 @@ from dicom_node import audit
 from dicom_node.audit.events import StudyDeleted
 from dicom_node.audit.subjects import patient_id_in
 from dicom_node.failures import describe
+from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger, Predecessor, PurgeableStudy, StoredResult
-from dicom_node.object_store import ObjectStore
 
 log = structlog.get_logger()
 

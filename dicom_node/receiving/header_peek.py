@@ -11,7 +11,8 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from dicom_node.instance_header import (
+from dicom_node.quiet import keep_libraries_silent
+from dicom_node.receiving.instance_header import (
     REQUEST_ATTRIBUTES_SEQUENCE,
     REQUESTED_PROCEDURE_PRIORITY,
     WANTED,
@@ -19,7 +20,6 @@ from dicom_node.instance_header import (
     UnreadableHeaderError,
     header_of,
 )
-from dicom_node.quiet import keep_libraries_silent
 
 _WANTED: list[BaseTag | int] = [*sorted(WANTED), REQUEST_ATTRIBUTES_SEQUENCE]
 _LONGEST_VALUE = 1 << 16

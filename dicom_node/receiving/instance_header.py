@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dicom_node.header_walk import NotPlainError, elements
-from dicom_node.object_store import IncomingFile
+from dicom_node.keeping.object_store import IncomingFile
+from dicom_node.receiving.header_walk import NotPlainError, elements
 
 SOP_CLASS_UID = 0x00080016
 SOP_INSTANCE_UID = 0x00080018
@@ -84,7 +84,7 @@ def peek_received(file: IncomingFile, *, transfer_syntax_uid: str) -> InstanceHe
         else:
             if SOP_CLASS_UID in values or SOP_INSTANCE_UID in values:
                 return header_of(values, priorities)
-    from dicom_node.header_peek import peek  # noqa: PLC0415 - pydicom takes 40 MB, and nearly no data set needs it
+    from dicom_node.receiving.header_peek import peek  # noqa: PLC0415 - pydicom takes 40 MB, and nearly no data set needs it
 
     with file.content() as content:
         return peek(content, transfer_syntax_uid=transfer_syntax_uid)

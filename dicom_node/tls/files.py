@@ -12,7 +12,7 @@ from config.mistakes import Mistake, mistake_at
 from config.schema import Settings
 from config.source import SourceDocument, field_name, read_source
 from config.tls import TlsSection, tls_sections
-from dicom_node.tls import Expiry, TlsFilesError, client_context, dated_files, server_context
+from dicom_node.tls.contexts import Expiry, TlsFilesError, client_context, dated_files, server_context
 
 _log = structlog.get_logger(__name__)
 

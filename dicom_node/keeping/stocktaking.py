@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from dicom_node.keeping.object_store import ObjectStore
+from dicom_node.keeping.part10 import NotDicomError, read_file_meta
+from dicom_node.keeping.reconcile import reconcile
 from dicom_node.ledger import ExpectedFile, FileKind, Ledger
-from dicom_node.object_store import ObjectStore
-from dicom_node.part10 import NotDicomError, read_file_meta
-from dicom_node.reconcile import reconcile
 
 _Value = TypeVar("_Value")
 _FOLDERS = {

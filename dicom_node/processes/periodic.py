@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from dicom_node import steps
-from dicom_node.retention import BackupRunsError, purge
-from dicom_node.stocktaking import tidy
+from dicom_node.keeping.retention import BackupRunsError, purge
+from dicom_node.keeping.stocktaking import tidy
 from dicom_node.telemetry import count_purged
 
 log = structlog.get_logger()

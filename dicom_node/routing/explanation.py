@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from config.routes import Match, RouteRule
-from dicom_node.attributes import Header, holds
-from dicom_node.routing import RoutableInstance, Turn, rule_turns
+from dicom_node.routing.attributes import Header, holds
+from dicom_node.routing.rules import RoutableInstance, Turn, rule_turns
 
 C = TypeVar("C")
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from dicom_node.failpoints import failpoint
-from dicom_node.instance_header import InstanceHeader, UnreadableHeaderError, is_valid_uid, peek_received
-from dicom_node.object_store import IncomingFile, ObjectStore, quarantine_path, received_path
-from dicom_node.part10 import preamble_and_file_meta
+from dicom_node.keeping.object_store import IncomingFile, ObjectStore, quarantine_path, received_path
+from dicom_node.keeping.part10 import preamble_and_file_meta
+from dicom_node.receiving.instance_header import InstanceHeader, UnreadableHeaderError, is_valid_uid, peek_received
 from dicom_node.study import Arrival, ReceivedInstance
 
 _SPACE_CHECKED_EVERY_BYTES = 1 << 20

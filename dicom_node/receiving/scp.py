@@ -13,14 +13,14 @@ import structlog
 
 from config.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from config.receiving import ReceiveSection
-from dicom_node.capabilities import SUPPORTED_SOP_CLASSES, TRANSFER_SYNTAXES
-from dicom_node.group_commit import GroupCommit
-from dicom_node.object_store import ObjectStore
-from dicom_node.peers import Peers, SharedCount
+from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.quiet import keep_libraries_silent
-from dicom_node.reception import Answer, InstanceRecorder, Reception
-from dicom_node.storage_session import ReceptionObserver, StorageService, StorageSession, Submission
-from dicom_node.tls import DICOM, following_server_context
+from dicom_node.receiving.capabilities import SUPPORTED_SOP_CLASSES, TRANSFER_SYNTAXES
+from dicom_node.receiving.group_commit import GroupCommit
+from dicom_node.receiving.peers import Peers, SharedCount
+from dicom_node.receiving.reception import Answer, InstanceRecorder, Reception
+from dicom_node.receiving.storage_session import ReceptionObserver, StorageService, StorageSession, Submission
+from dicom_node.tls.contexts import DICOM, following_server_context
 from dicom_node.upper_layer.listener import Connection, Listener
 from dicom_node.upper_layer.negotiation import Offer
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import msgspec
 
 from dicom_node import migrations
+from dicom_node.keeping.object_store import ObjectStore
+from dicom_node.keeping.retention import files_stay
 from dicom_node.ledger import FileKind, Ledger
-from dicom_node.object_store import ObjectStore
-from dicom_node.retention import files_stay
 
 LEDGER = "ledger.sqlite"
 OBJECTS = "objects"

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Condition, Thread
 
-from dicom_node.reception import Answer
-from dicom_node.storage_session import Submission
+from dicom_node.receiving.reception import Answer
+from dicom_node.receiving.storage_session import Submission
 
 _LARGEST_BATCH = 64
 """Bounds how long the first of a batch waits for the others."""

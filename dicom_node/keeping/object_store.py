@@ -12,7 +12,7 @@ from threading import Lock
 from typing import BinaryIO
 
 from dicom_node.failpoints import failpoint
-from dicom_node.synchronising import start_writing, synchronise_folder
+from dicom_node.keeping.synchronising import start_writing, synchronise_folder
 
 _INCOMING = Path("incoming")
 _RECEIVED = Path("received")

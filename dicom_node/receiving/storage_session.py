@@ -12,11 +12,11 @@ from structlog.typing import FilteringBoundLogger
 
 from dicom_node import audit
 from dicom_node.audit.events import InstancesRefused
-from dicom_node.capabilities import VERIFICATION_SOP_CLASS
-from dicom_node.instance_header import is_valid_uid
-from dicom_node.peers import Peers, Why
-from dicom_node.reception import Answer, ArrivingDataSet, Reception, Status, StoreRequest
-from dicom_node.tls import peer_certificate
+from dicom_node.receiving.capabilities import VERIFICATION_SOP_CLASS
+from dicom_node.receiving.instance_header import is_valid_uid
+from dicom_node.receiving.peers import Peers, Why
+from dicom_node.receiving.reception import Answer, ArrivingDataSet, Reception, Status, StoreRequest
+from dicom_node.tls.contexts import peer_certificate
 from dicom_node.upper_layer.listener import Connection
 from dicom_node.upper_layer.messages import Command, CommandField, MessageError, Messages, encode_response
 from dicom_node.upper_layer.negotiation import AcceptedContext, Offer, accept, accepted_contexts, objection, operations_at_once

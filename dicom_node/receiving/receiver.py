@@ -1,4 +1,4 @@
-"""`python -m dicom_node.receiver`: one of the processes that receive. `serve` and `dicom-node receive` start and restart them.
+"""`python -m dicom_node.receiving.receiver`: one of the processes that receive. `serve` and `dicom-node receive` start and restart them.
 
 They share a listening socket, which they inherit, so that no connection is refused while one of them is being replaced. A module of
 its own, so that nothing is loaded that receiving does not need: a receiver stays below 100 MB.
@@ -18,14 +18,14 @@ import structlog
 from config.loader import load_settings
 from config.schema import Settings
 from dicom_node import audit
-from dicom_node.association_count import AssociationCount
 from dicom_node.audit.events import ApplicationStarted, ApplicationStopped
+from dicom_node.keeping.object_store import ObjectStore
+from dicom_node.keeping.reconcile import reconcile
 from dicom_node.ledger import Ledger
-from dicom_node.object_store import ObjectStore
-from dicom_node.pressure import Pressure
-from dicom_node.process_death import die_with_parent
-from dicom_node.reconcile import reconcile
-from dicom_node.scp import StorageScp
+from dicom_node.processes.process_death import die_with_parent
+from dicom_node.receiving.association_count import AssociationCount
+from dicom_node.receiving.pressure import Pressure
+from dicom_node.receiving.scp import StorageScp
 from dicom_node.telemetry import InstanceMetrics, configure_logging
 
 _log = structlog.get_logger(__name__)
@@ -33,7 +33,7 @@ _log = structlog.get_logger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Receive until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="dicom_node.receiver", description=__doc__)
+    parser = argparse.ArgumentParser(prog="dicom_node.receiving.receiver", description=__doc__)
     parser.add_argument("--config", type=Path, help="settings file")
     parser.add_argument("--listening", type=int, required=True, metavar="FD", help="descriptor of the socket that is listened on")
     parser.add_argument("--number", type=int, default=0, help="which of the receivers this is, from 0")

@@ -16,7 +16,7 @@ from threading import Lock
 import structlog
 
 from config.tls import ListenerTlsSection, TlsSection
-from dicom_node.certificates import UnreadableCertificateError, expires_at, next_update_at
+from dicom_node.tls.expiry import UnreadableCertificateError, expires_at, next_update_at
 
 DICOM = "dicom"
 """Application protocol (RFC 7301) of an association, as registered with IANA."""

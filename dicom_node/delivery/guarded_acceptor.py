@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from pynetdicom import evt
 
-from dicom_node.tls import FollowedContext
+from dicom_node.tls.contexts import FollowedContext
 
 LONGEST_PDU_BYTES = 1 << 20
 """Longest PDU that is read: an A-ASSOCIATE-RQ has no agreed length; 128 contexts with 60 transfer syntaxes each take 200 kB."""

@@ -170,6 +170,6 @@ def own_command(name: str, settings_file: Path | None) -> tuple[str, ...]:
 def receiver_commands(processes: int, listening: int, settings_file: Path | None) -> Mapping[str, Sequence[str]]:
     """Return name -> argument vector of the processes that receive on the socket `listening`."""
     configured = ("--config", os.fspath(settings_file)) if settings_file else ()
-    command = (sys.executable, "-m", "dicom_node.receiver", *configured, "--listening", str(listening), "--number")
+    command = (sys.executable, "-m", "dicom_node.receiving.receiver", *configured, "--listening", str(listening), "--number")
     names = ["receive"] if processes == 1 else [f"receive-{number}" for number in range(1, processes + 1)]
     return {name: (*command, str(number)) for number, name in enumerate(names)}

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from pydicom.dataset import Dataset
 
 from config.routes import RouteRule
-from dicom_node.attributes import Header, holds
+from dicom_node.routing.attributes import Header, holds
 
 C = TypeVar("C")
 

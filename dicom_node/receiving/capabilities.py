@@ -1,6 +1,6 @@
 """What the Storage SCP takes: every storage SOP class, in every transfer syntax whose bytes can be kept as they come."""
 
-from dicom_node.storage_sop_classes import STORAGE_SOP_CLASSES
+from dicom_node.receiving.storage_sop_classes import STORAGE_SOP_CLASSES
 
 VERIFICATION_SOP_CLASS = "1.2.840.10008.1.1"
 

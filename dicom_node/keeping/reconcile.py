@@ -9,10 +9,10 @@ from typing import Protocol
 
 import structlog
 
-from dicom_node.instance_header import UnreadableHeaderError, is_valid_uid
-from dicom_node.object_store import ObjectStore, received_path
-from dicom_node.part10 import NotDicomError, read_file_meta
-from dicom_node.reception import InstanceRecorder, received_instance
+from dicom_node.keeping.object_store import ObjectStore, received_path
+from dicom_node.keeping.part10 import NotDicomError, read_file_meta
+from dicom_node.receiving.instance_header import UnreadableHeaderError, is_valid_uid
+from dicom_node.receiving.reception import InstanceRecorder, received_instance
 from dicom_node.study import ReceivedInstance
 
 _log = structlog.get_logger(__name__)
@@ -87,7 +87,7 @@ def _read(store: ObjectStore, path: Path) -> tuple[ReceivedInstance, bool] | Non
         size_bytes = file.tell() - start
         received_at = datetime.fromtimestamp(store.absolute(path).stat().st_mtime, tz=UTC)
         file.seek(start)
-        from dicom_node.header_peek import peek  # noqa: PLC0415 - it loads pydicom, which a scan that finds nothing does not need
+        from dicom_node.receiving.header_peek import peek  # noqa: PLC0415 - it loads pydicom, which a scan that finds nothing does not need
 
         try:
             header = peek(file, transfer_syntax_uid=str(meta.get("TransferSyntaxUID", "")))

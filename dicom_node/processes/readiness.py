@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from dicom_node.pressure import Pressure
+from dicom_node.receiving.pressure import Pressure
 from dicom_node.steps import Node
 
 

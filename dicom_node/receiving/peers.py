@@ -16,7 +16,7 @@ from config.peers import PeerSection, Subject, subject_of
 from config.receiving import ReceiveSection
 from dicom_node import audit
 from dicom_node.audit.events import AssociationRefused
-from dicom_node.tls import PeerCertificate
+from dicom_node.tls.contexts import PeerCertificate
 
 _MINUTE_S = 60.0
 _MB = 1_000_000

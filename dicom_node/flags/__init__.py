@@ -1,0 +1,1 @@
+"""Whether a result raises a study on the reading worklist."""

@@ -1,0 +1,1 @@
+"""Which instances of a study go where, and why. Read `rules` first."""

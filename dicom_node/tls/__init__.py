@@ -1,0 +1,1 @@
+"""TLS in both directions, and the files that it takes."""
