@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from config.calibrations import Calibration
-from config.manifests import ModelManifest, PublishedModel
+from config.manifests import ModelManifest, PublishedModel, SeriesSection
 from config.prompt_sets import PromptSet
 from config.routes import RouteRule
 
@@ -98,13 +98,17 @@ def prompt_set_digest(prompt_set: PromptSet) -> str:
 
 
 def model_digest(model: ModelManifest) -> str:
-    """Return the SHA-256 (hexadecimal) of all that its scores depend on beside the words: weights, architecture, tokenizer, preprocessing.
+    """Return the SHA-256 (hexadecimal) of all that its scores depend on beside the words: weights, architecture, tokenizer, preprocessing,
+    views.
 
     Where the files lie, its licence and its limits do not count.
     """
-    computes = model.model_dump(mode="json", include={"architecture", "tokenizer", "preprocessing", "looks", "colour"})
+    computes = model.model_dump(mode="json", include={"architecture", "tokenizer", "preprocessing", "views", "looks", "colour"})
     weights = model.weights.model_dump(mode="json", include={"sha256", "checkpoints", "files"})
-    return _digest({**computes, "weights": weights})
+    # Left out where it is the default, so that calibrations which were made before there was a choice still hold.
+    pooled = {} if model.series == SeriesSection() else {"series": model.series.model_dump(mode="json")}
+    tiles = {} if model.slides is None else {"slides": model.slides.model_dump(mode="json", exclude={"source"})}
+    return _digest({**computes, **pooled, **tiles, "weights": weights})
 
 
 def _digest(value: dict[str, Any]) -> str:

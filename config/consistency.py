@@ -275,7 +275,7 @@ def _calibrated_model(found: Sourced[Calibration], inventory: Inventory) -> Iter
     if manifest is not None and (now := model_digest(manifest)) != value.model_digest:
         yield found.mistake(
             ("model_digest",),
-            f"made for other weights, architecture, tokenizer, preprocessing or looks of {value.model}, whose digest is now {now};"
+            f"made for other weights, architecture, tokenizer, preprocessing, views or looks of {value.model}, whose digest is now {now};"
             " recalibrate, or restore the model",
         )
 

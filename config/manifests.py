@@ -9,6 +9,7 @@ from config.looks import LooksSection
 from config.preprocessing import Preprocessing
 from config.section import FileName, Section, Sha256, Slug
 from config.tokenizer import Tokenizer
+from config.views import ViewsSection
 
 
 class LicenceSection(Section):
@@ -66,6 +67,37 @@ class QualitySection(Section):
     labels: dict[Slug, FaultLimitSection] = Field(min_length=1, description="Faults that are asked; one that is not named is not asked.")
 
 
+class SeriesSection(Section):
+    """How the frames of a series, a stack of it or a cine become one answer to each label."""
+
+    pool: Literal["mean-of-highest", "highest", "mean", "median"] = Field(
+        "mean-of-highest", description="Score of all frames together. A calibration holds for the rule that it was made with."
+    )
+    highest: int = Field(
+        3, ge=1, le=32, description="How many of the highest `mean-of-highest` takes, and how many key images a finding names."
+    )
+
+
+class SlidesSection(Section):
+    """How a model that was made for tiles of whole slides reads one."""
+
+    microns_per_pixel: float = Field(gt=0, le=50, description="What a pixel of its input shows, in micrometres (0.5: 20x).")
+    tolerance: float = Field(
+        0.2, ge=0, le=1, description="Share by which a level, or a tile cut along frames, may be coarser or finer before it is resampled."
+    )
+    minimum_tissue: float = Field(0.5, gt=0, le=1, description="Share of a tile that must be tissue; by default more tissue than glass.")
+    top_tiles: int = Field(10, ge=1, le=32, description="A slide's score is the mean of so many highest tiles; they are its key images.")
+    source: str = Field(min_length=1, description="Who says so: paper, or data and figures.")
+
+    @property
+    def in_words(self) -> str:
+        """Everything that changes a score, in one line."""
+        return (
+            f"{self.microns_per_pixel:g} um per pixel within {self.tolerance:g}, tissue>={self.minimum_tissue:g}, "
+            f"mean of {self.top_tiles} highest"
+        )
+
+
 class ModelDescription(Section):
     """All that is known of a model without its weights."""
 
@@ -75,10 +107,13 @@ class ModelDescription(Section):
     architecture: Architecture = Field(description="Family, and what its tensors do not reveal.")
     tokenizer: Tokenizer = Field(description="How it reads text.")
     preprocessing: Preprocessing = Field(description="What happens to a frame before the image tower.")
+    views: ViewsSection = Field(ViewsSection(), description="What is shown of a frame before that, by modality.")
     looks: LooksSection | None = Field(None, description="None: nothing is added to the published preprocessing.")
     colour: Literal["grey", "colour", "any"] = Field(description="Frames that the model was made for.")
     gate: GateSection | None = Field(None, description="None: no pixel gate, which every result of the model says.")
     quality: QualitySection | None = Field(None, description="None: image quality is measured on the pixels only.")
+    series: SeriesSection = Field(default_factory=SeriesSection, description="By default the mean of the three highest frames.")
+    slides: SlidesSection | None = Field(None, description="None: not made for tiles of whole slides; no findings are looked for on them.")
     licence: LicenceSection
     intended_use: str = Field(min_length=1, description="One sentence, copied into every report.")
 

@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from config.attributes import attribute_tags, is_sequence
 from config.section import AeTitle, Section, Slug
 
+ALL_FRAMES = 65_536  # a header may claim two thousand million
+
 
 def _known(path: str) -> str:
     attribute_tags(path)
@@ -57,10 +59,26 @@ class Match(Section):
 
 
 class Exclude(Section):
-    """Instances that a route leaves out, with the reason that the report gives."""
+    """Instances that a route leaves out, with the reason that the report gives.
+
+    With `beside`, only what is there in a better form or twice: rules with it are tried after the others, each from the last instance
+    (by Series and Instance Number) to the first, and what was left out is no company any more. So one of several copies always stays.
+    """
 
     reason: str = Field(min_length=1, description="Why, in words for the report.")
     when: tuple[Match, ...] = Field(min_length=1, description="All must be true of an instance.")
+    beside: tuple[Match, ...] = Field(
+        (), description="Left out only beside another instance that the route keeps and that all of these are true of."
+    )
+    same: tuple[AttributePath, ...] = Field(
+        (), description="Attributes that must be there and equal in both, such as IrradiationEventUID; needs beside."
+    )
+
+    @model_validator(mode="after")
+    def _same_as_what_stands_beside(self) -> "Exclude":
+        if self.same and not self.beside:
+            raise ValueError("same needs beside: the instance that it is compared with")
+        return self
 
 
 class Preference(Section):
@@ -91,7 +109,12 @@ class RouteRule(Section):
     select: Literal["every-instance", "largest-series"] = Field(
         "every-instance", description="Which of the matching instances are analysed; the others are reported as left out."
     )
-    maximum_frames: int = Field(64, ge=1, le=4096, description="Frames shown to the model, spread evenly over the selection.")
+    maximum_frames: Annotated[int, Field(ge=1, le=4096)] | Literal["all"] = Field(
+        64, description=f"Frames shown to the model, spread evenly over the selection; `all`: every frame, up to {ALL_FRAMES}."
+    )
+    maximum_tiles: int = Field(
+        1024, ge=1, le=65_536, description="Tiles of one whole slide shown to the model, spread evenly over its tissue."
+    )
     model: Slug | None = Field(None, description="Model; none: only the image quality is checked, and the report says so.")
     prompt_set: Slug | None = Field(None, description="Findings to look for.")
     findings_model: Slug | None = Field(
@@ -102,6 +125,11 @@ class RouteRule(Section):
     )
     expect: tuple[Slug, ...] = Field((), description="Kinds of image, as the model's gate names them, that the pixels must show.")
     quality: bool = Field(True, description="Run the quality checks.")
+    quality_gate: Literal["qualify", "abstain"] = Field(
+        "qualify",
+        description="What a non-diagnostic image means: `qualify`: it is searched all the same, and the report says so (blank images and "
+        "faults whose prompts forbid it are not); `abstain`: it is not searched, and the report says why.",
+    )
     no_analysis: str = Field("", description="Set: nothing is analysed, and the report gives this as the reason.")
     destinations: tuple[Slug, ...] | None = Field(
         None, description="Names of destinations; all that are configured if left out; [] keeps the results on the node."
@@ -120,6 +148,11 @@ class RouteRule(Section):
         if self.expect and not self.model:
             raise ValueError("expect needs a model with a gate")
         return self
+
+    @property
+    def most_frames(self) -> int:
+        """The most frames that are shown to the model."""
+        return ALL_FRAMES if self.maximum_frames == "all" else self.maximum_frames
 
     @property
     def searched_by(self) -> str | None:

@@ -60,6 +60,11 @@ class WorkSection(Section):
     routine_wait_s: Seconds = Field(
         1800, description="Seconds after which a waiting routine study goes before newer urgent ones, except in the lanes for urgent ones."
     )
+    explain: Literal["off", "flagged", "present"] = Field(
+        "present",
+        description="Findings whose place on the image is looked for, at most three a study: only where a destination takes results that"
+        " show places (sr-regions, gsps-outline), because each costs as much as 125 more frames.",
+    )
     lease_s: Seconds = Field(120, description="Seconds after which a silent worker's study may be taken by another.")
     maximum_attempts: int = Field(5, ge=1, le=100, description="Attempts, crashes counted, before a work item is FAILED.")
     retry_s: Seconds = Field(5, description="Seconds before the second attempt; doubled each time, with jitter.")

@@ -1,6 +1,6 @@
 """Transport Layer Security: certificates, keys and whom to trust, for what this node listens on and for what it connects to.
 
-Secrets are files. They may be read by this node's user only; `dicom_node.tls` refuses them otherwise.
+Secrets are files. They may be read by this node's user only; `dicom_node.tls.contexts` refuses them otherwise.
 """
 
 from collections.abc import Iterator

@@ -57,6 +57,11 @@ def text(dataset: Dataset, keyword: str) -> str:
     return str(found[0]).strip().upper() if found else ""
 
 
+def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """Every value as text without padding, in capitals, in order; empty if there is none."""
+    return tuple(str(value).strip().upper() for value in _values(dataset, keyword))
+
+
 def uid(dataset: Dataset, keyword: str) -> str:
     """The first value if it is digits and dots as a UID must be (PS3.5 9.1), so that no other text gets where UIDs go; else empty."""
     found = _values(dataset, keyword)
@@ -73,8 +78,17 @@ def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
         return ()
 
 
+def _item(dataset: Dataset, keyword: str, index: int) -> Dataset | None:
+    """One item of a sequence that may have thousands; None if it has not as many."""
+    try:
+        item = dataset.get(keyword, ())[index]
+    except UNUSABLE:
+        return None
+    return item if isinstance(item, Dataset) else None
+
+
 def functional_group(header: Dataset, frame_index: int, macro: str) -> Dataset | None:
     """The functional group `macro` of one frame (0-based): per frame, else shared (PS3.3 C.7.6.16); None in a classic object."""
-    per_frame = items(header, "PerFrameFunctionalGroupsSequence")
-    groups = (*per_frame[frame_index : frame_index + 1], *items(header, "SharedFunctionalGroupsSequence")[:1])
+    per_frame, shared = _item(header, "PerFrameFunctionalGroupsSequence", frame_index), _item(header, "SharedFunctionalGroupsSequence", 0)
+    groups = [group for group in (per_frame, shared) if group is not None]
     return next((found[0] for group in groups if (found := items(group, macro))), None)

@@ -100,6 +100,7 @@ def _decide(score: Score, label: LabelSection, calibration: Calibration | None) 
         flag=_FLAGS[label.flag] if presence is Presence.PRESENT else FlagLevel.NONE,
         image=score.image,
         others=score.others,
+        key_images=score.key_images,
     )
 
 

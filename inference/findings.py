@@ -114,13 +114,15 @@ class Provenance:
 class Score:
     """The number a recipe gave one label on one image, in [0, 1], before any threshold. Not a probability.
 
-    `others`: the further images that were scored together with `image`, such as the other eye of a patient.
+    `others`: the further images that were scored together with `image`, such as the other eye of a patient. `key_images`: where the
+    value is of many frames together, those with the highest scores, best first, `image` among them.
     """
 
     label: str
     value: float
     image: ImageRef
     others: tuple[ImageRef, ...] = ()
+    key_images: tuple[ImageRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +131,8 @@ class Finding:
 
     `score` is in [0, 1]; it is a calibrated probability if and only if `calibrated`. `threshold` is on the same scale
     and None in shadow, where presence is always UNDETERMINED and the flag NONE. `others` are the further images of an answer
-    about the patient: the right eye beside the left one in `image`. `regions` say where on these images it is, if that is known.
+    about the patient: the right eye beside the left one in `image`. `key_images` are the frames of a series or cine that show it best,
+    `image` first; empty if it was not pooled from several. `regions` say where on these images it is, if that is known.
     """
 
     label: str
@@ -143,12 +146,13 @@ class Finding:
     flag: FlagLevel
     image: ImageRef
     others: tuple[ImageRef, ...] = ()
+    key_images: tuple[ImageRef, ...] = ()
     regions: tuple[Region, ...] = ()
 
     @property
     def images(self) -> tuple[ImageRef, ...]:
-        """All images that it was made from."""
-        return (self.image, *self.others)
+        """All images that a report names for it."""
+        return tuple(dict.fromkeys((self.image, *self.others, *self.key_images)))
 
 
 PROMPT = "prompt:"
@@ -161,7 +165,7 @@ class QualityVerdict:
     `check` names a check that measured the pixels, or is `prompt:LABEL` if the model was asked: then `measured` is its score,
     the median of the frames that are judged together, and `image` the frame with the highest. `grade` is DIAGNOSTIC if nothing
     wrong was found. `code` (CID 6135, 6315 or 7011) names the defect that is looked for. `sentence` explains the verdict to a
-    technologist and holds no patient data.
+    technologist and holds no patient data. `regions` say where on the image the fault is, if it has a place and somebody looked for it.
     """
 
     check: str
@@ -173,11 +177,23 @@ class QualityVerdict:
     grade: QualityGrade
     code: Code
     sentence: str
+    regions: tuple[Region, ...] = ()
 
     @property
     def by_model(self) -> bool:
         """True if the model was asked; False if a check measured the pixels."""
         return self.check.startswith(PROMPT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesQuality:
+    """The verdict on one series, by the rule of `inference.quality.grade`, and how many of its images are of which grade."""
+
+    series_instance_uid: str
+    grade: QualityGrade
+    images: int
+    limited: int
+    non_diagnostic: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +245,8 @@ class Analysis:
     model that told kind and quality, where that was another one. `analysed_at` is the time inside the reports. `withdrawn`: the
     reason for which what was reported before is taken back; then there is no answer of any kind, and the outcome is NOT_ATTEMPTED.
     `flags_held_back`: a sentence for each finding that would have raised the study and why it did not. `priority`: what the raised
-    flag is called elsewhere; None if no study was raised, or if nobody decided (files analysed by hand).
+    flag is called elsewhere; None if no study was raised, or if nobody decided (files analysed by hand). `remarks`: sentences on how
+    much was looked at, and how, where that is not all of it. `series_quality`: one verdict a series whose images were checked.
 
     Raises:
         ValueError: an answer beside a withdrawal, or a withdrawal without a reason.
@@ -251,6 +268,8 @@ class Analysis:
     withdrawn: str | None = None
     flags_held_back: tuple[str, ...] = ()
     priority: Priority | None = None
+    remarks: tuple[str, ...] = ()
+    series_quality: tuple[SeriesQuality, ...] = ()
 
     def __post_init__(self) -> None:
         answers = self.findings or self.quality or self.kinds or self.outcome is not Outcome.NOT_ATTEMPTED
@@ -269,8 +288,15 @@ class Analysis:
 
     @property
     def grade(self) -> QualityGrade | None:
-        """The worst image quality, or None if no check ran."""
-        return max((verdict.grade for verdict in self.quality), default=None)
+        """The verdict on the study: that of its series if they agree, else limited; None if no check ran.
+
+        A study of which one series can be read is not worthless, and one of which one cannot is not whole. Where the series are not
+        known (analyses of earlier releases) it is the worst of all verdicts.
+        """
+        grades = {series.grade for series in self.series_quality}
+        if len(grades) > 1:
+            return QualityGrade.LIMITED
+        return next(iter(grades), None) if grades else max((verdict.grade for verdict in self.quality), default=None)
 
     @property
     def in_shadow(self) -> bool:

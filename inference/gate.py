@@ -11,12 +11,16 @@ from inference.findings import Score
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindShare:
-    """One kind of image and its softmax share among all kinds, in [0, 1]. `words` are for a report; `foreign`: no image of a patient."""
+    """One kind of image and its softmax share among all kinds, in [0, 1].
+
+    `words` are for a report; `foreign`: no image of a patient. `made_by`: the modality in its code (CID 29), empty if it has another code.
+    """
 
     label: str
     words: str
     share: float
     foreign: bool
+    made_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,10 @@ def read_gate(scores: Sequence[Sequence[Score]], *, expect: Sequence[str], promp
 
 def _kind(label: LabelSection, scores: Sequence[Sequence[Score]]) -> KindShare:
     share = float(np.mean([_value(frame, label.name) for frame in scores]))
-    return KindShare(label=label.name, words=label.foreign or _in_capitals(label.name), share=share, foreign=bool(label.foreign))
+    made_by = label.concept.value if label.concept.scheme == "DCM" and label.concept.value.isalpha() else ""
+    return KindShare(
+        label=label.name, words=label.foreign or _in_capitals(label.name), share=share, foreign=bool(label.foreign), made_by=made_by
+    )
 
 
 def _in_capitals(kind: str) -> str:

@@ -1,60 +1,34 @@
-"""The pixel data of one file: compared with what the header claims, then decoded one frame at a time with the plug-ins we name."""
+"""The pixel data of one file: compared with what the header claims, then read one frame at a time."""
 
 import os
 import struct
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
-from PIL.Image import DecompressionBombError
 from pydicom import Dataset, dcmread
-from pydicom.encaps import get_frame
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from inference.attributes import UNUSABLE, number, text, uid
+from inference.attributes import number, text, uid
+from inference.codecs import DECODING_PLUGINS, ENCAPSULATED, FRAMES_IN_NATIVE_ENCODING, JPEG_LOSSLESS, RLE_LOSSLESS, EncodedFrame
 from inference.codestreams import pixels_claimed
-
-_JPEG = ("pillow", "gdcm")
-_JPEG_LS = ("pyjpegls", "gdcm")
-_JPEG_2000 = ("pylibjpeg", "gdcm", "pillow")
-# Named, because pydicom left to itself takes every plug-in that is installed, and its pylibjpeg plug-in reads JPEG and JPEG-LS with a GPL
-# library (JPEG 2000 with a BSD one).
-DECODING_PLUGINS: dict[str, tuple[str, ...]] = {
-    "1.2.840.10008.1.2.4.50": _JPEG,
-    "1.2.840.10008.1.2.4.51": _JPEG,
-    "1.2.840.10008.1.2.4.57": ("gdcm",),
-    "1.2.840.10008.1.2.4.70": ("gdcm",),
-    "1.2.840.10008.1.2.4.80": _JPEG_LS,
-    "1.2.840.10008.1.2.4.81": _JPEG_LS,
-    "1.2.840.10008.1.2.4.90": _JPEG_2000,
-    "1.2.840.10008.1.2.4.91": _JPEG_2000,
-    "1.2.840.10008.1.2.4.201": ("pylibjpeg",),
-    "1.2.840.10008.1.2.4.202": ("pylibjpeg",),
-    "1.2.840.10008.1.2.4.203": ("pylibjpeg",),
-    "1.2.840.10008.1.2.5": ("pydicom",),
-}
+from inference.encapsulated import EncapsulatedFrames, EncapsulationError, extended_offset_table, open_encapsulated
 
 NATIVE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian})
-
-# What pydicom and the decoders raise. MemoryError is not among them: memory that runs out is worth another attempt, a broken file is not.
-FAULTS = (*UNUSABLE, RuntimeError, AssertionError, ImportError, SystemError, InvalidDicomError, DecompressionBombError, zlib.error)
 
 _KEYWORDS = {(0x7FE0, 0x0010): "PixelData", (0x7FE0, 0x0008): "FloatPixelData", (0x7FE0, 0x0009): "DoubleFloatPixelData"}
 _EXPLICIT_VRS = frozenset({b"OB", b"OW", b"OF", b"OD", b"UN"})
 _FLOAT_BITS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _FRAGMENT_HEADER_BYTES = 8
+_LONGEST_RUN = 64  # RLE: two bytes stand for 128 at most (PS3.5 G.3.1)
 _LONGEST_INFLATED_BYTES = 1 << 30
 _META_GROUP_LENGTH_END = 144
 _CHUNK_BYTES = 1 << 20
+_BITS_OF_A_BYTE = 8
 _RESEND = "ask the sender to send it again"
 _NO_PIXEL_DATA = "the object has no pixel data; exclude it by a route if such objects are expected"
 
@@ -65,12 +39,16 @@ class PixelDataError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What a header says about its pixel data (PS3.3 C.7.6.3)."""
+    """What a header says about its pixel data (PS3.3 C.7.6.3). `bits_stored` and `pixel_representation` are 0 for floats."""
 
     rows: int
     columns: int
     samples_per_pixel: int
     bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    pixel_representation: int
+    planar_configuration: int
     frames: int
     photometric_interpretation: str
 
@@ -83,70 +61,100 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelData:
-    """Pixel data that was found and whose size is plausible. `source` is the open file at its value, or a data set that was inflated."""
+    """Pixel data that was found and whose size is plausible. `source`: the open file, or the value where a data set was inflated."""
 
     header: Dataset
     claim: Claim
     keyword: str
     vr: str
     transfer_syntax: UID
-    source: BinaryIO | Dataset
+    source: BinaryIO | bytes
     offset: int
+    encapsulated: EncapsulatedFrames | None = None
 
     @property
     def little_endian(self) -> bool:
         return self.transfer_syntax.is_little_endian
 
-    def decode(self, frame_index: int) -> tuple[npt.NDArray[np.generic], str]:
-        """One frame (0-based), shape (rows, columns) or (rows, columns, samples), and its photometric interpretation after decoding.
-
-        YBR_FULL and YBR_FULL_422 come out as RGB. The values are as stored otherwise, unused bits cleared and the sign extended.
+    def read(self, frame_index: int) -> EncodedFrame:
+        """One frame (0-based) as it lies in the file; nothing of the others is kept.
 
         Raises:
-            PixelDataError: there is no such frame, no plug-in reads the transfer syntax, or all that could failed.
+            PixelDataError: there is no such frame, it is cut off, or it cannot hold what the header claims.
         """
         if not 0 <= frame_index < self.claim.frames:
             raise PixelDataError(f"there is no frame {frame_index + 1}: the header says {self.claim.frames}")
-        if self.transfer_syntax in NATIVE:
-            return self._decode_with("", frame_index)
-        self._refuse_oversized_codestream(frame_index)
-        available = get_decoder(self.transfer_syntax).available_plugins
-        return self._first_success([plugin for plugin in DECODING_PLUGINS[self.transfer_syntax] if plugin in available], frame_index)
-
-    def _first_success(self, plugins: Sequence[str], frame_index: int) -> tuple[npt.NDArray[np.generic], str]:
-        failures: list[Exception] = []
-        for plugin in plugins:
-            try:
-                return self._decode_with(plugin, frame_index)
-            except FAULTS as exc:
-                failures.append(exc)
-        if not failures:
-            raise PixelDataError("the decoder for this transfer syntax is not installed; install it, or have the sender use another")
-        raise PixelDataError(
-            f"the compressed frame is damaged or of a kind that no decoder reads ({', '.join(plugins)}); {_RESEND}"
-        ) from failures[0]
-
-    def _decode_with(self, plugin: str, frame_index: int) -> tuple[npt.NDArray[np.generic], str]:
-        decoder = get_decoder(self.transfer_syntax)
-        if isinstance(self.source, Dataset):
-            array, properties = decoder.as_array(self.source, index=frame_index)
+        claim, vr = self.claim, self.vr
+        if self.encapsulated is not None:
+            data = self._fragments(self.encapsulated, frame_index)
+        elif self._is_swapped:
+            data, vr = self._swapped(frame_index), "OB"
         else:
-            self.source.seek(self.offset)
-            options = as_pixel_options(self.header, number_of_frames=self.claim.frames)
-            options |= {"pixel_keyword": self.keyword, "transfer_syntax_uid": self.transfer_syntax, "pixel_vr": self.vr}
-            array, properties = decoder.as_array(self.source, index=frame_index, decoding_plugin=plugin, **options)
-        return array, str(properties["photometric_interpretation"])
+            data = self._bits(frame_index * claim.frame_bits, claim.frame_bits)
+        return EncodedFrame(
+            data=data,
+            transfer_syntax=str(self.transfer_syntax),
+            rows=claim.rows,
+            columns=claim.columns,
+            samples_per_pixel=claim.samples_per_pixel,
+            bits_allocated=claim.bits_allocated,
+            bits_stored=claim.bits_stored,
+            high_bit=claim.high_bit,
+            pixel_representation=claim.pixel_representation,
+            planar_configuration=claim.planar_configuration,
+            photometric_interpretation=claim.photometric_interpretation,
+            keyword=self.keyword,
+            vr=vr,
+        )
 
-    def _refuse_oversized_codestream(self, frame_index: int) -> None:
+    @property
+    def _is_swapped(self) -> bool:
+        """True for bytes in pairs, big endian (OW, PS3.5 8.1.1): a frame of odd length begins in the middle of a pair."""
+        return not self.little_endian and self.vr == "OW" and self.claim.bits_allocated == _BITS_OF_A_BYTE
+
+    def _swapped(self, frame_index: int) -> bytes:
+        length = self.claim.frame_bits // _BITS_OF_A_BYTE
+        start = frame_index * length
+        first = start - start % 2
+        pairs = np.frombuffer(self._bytes(first, start + length + (start + length) % 2 - first), "u2").byteswap().tobytes()
+        return pairs[start - first :][:length]
+
+    def _bits(self, start: int, length: int) -> bytes:
+        """Frames of single bits follow each other without a gap (PS3.5 8.1.1), so one may begin inside a byte."""
+        first, skipped = divmod(start, _BITS_OF_A_BYTE)
+        data = self._bytes(first, (skipped + length + _BITS_OF_A_BYTE - 1) // _BITS_OF_A_BYTE)
+        if not skipped:
+            return data
+        bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[skipped : skipped + length]
+        return np.packbits(bits, bitorder="little").tobytes()
+
+    def _bytes(self, start: int, length: int) -> bytes:
+        if isinstance(self.source, bytes):
+            return self.source[self.offset + start :][:length]
+        self.source.seek(self.offset + start)
+        return self.source.read(length)
+
+    def _fragments(self, encapsulated: EncapsulatedFrames, frame_index: int) -> bytes:
         """A codestream may claim another size than the header, and decoders allocate by the codestream."""
-        if isinstance(self.source, Dataset):
-            return
-        self.source.seek(self.offset)
-        offsets = as_pixel_options(self.header).get("extended_offsets")
-        frame = get_frame(self.source, frame_index, extended_offsets=offsets, number_of_frames=self.claim.frames)
-        claimed = pixels_claimed(frame)
-        if claimed is not None and claimed > self.claim.rows * self.claim.columns:
+        try:
+            data = encapsulated.frame(frame_index)
+        except EncapsulationError as exc:
+            raise PixelDataError(f"{exc}; {_RESEND}") from exc
+        claim = self.claim
+        pixels = claim.rows * claim.columns
+        claimed = pixels_claimed(data) if self.transfer_syntax not in FRAMES_IN_NATIVE_ENCODING else None
+        if claimed is not None and claimed > pixels:
             raise PixelDataError(f"the compressed frame claims {claimed} pixels, its header fewer; {_RESEND}")
+        samples = pixels * claim.samples_per_pixel
+        if self.transfer_syntax == RLE_LOSSLESS:
+            possible = _LONGEST_RUN * len(data) >= samples * claim.bits_allocated // _BITS_OF_A_BYTE
+        elif self.transfer_syntax in JPEG_LOSSLESS:  # a bit a sample at least (ISO/IEC 10918-1 H.1.2.2)
+            possible = _BITS_OF_A_BYTE * len(data) >= samples
+        else:
+            possible = True
+        if not possible:
+            raise PixelDataError(f"{len(data)} compressed bytes cannot hold a frame of {pixels} pixels; {_RESEND}")
+        return data
 
 
 def frame_count(header: Dataset) -> int:
@@ -156,28 +164,49 @@ def frame_count(header: Dataset) -> int:
 
 
 def open_pixel_data(file: BinaryIO, header: Dataset, *, maximum_megapixels: float) -> PixelData:
-    """The pixel data of `file`, which stands where `header` was read to, and stays open while frames are decoded.
+    """The pixel data of `file`, which stands where `header` was read to, and stays open while frames are read.
 
     Raises:
         PixelDataError: there is none, the transfer syntax is not supported, or the header claims more than the file holds or
             `maximum_megapixels` (millions of pixels in one frame) allow.
     """
     transfer_syntax = UID(uid(header.file_meta, "TransferSyntaxUID"))
-    if transfer_syntax not in NATIVE and transfer_syntax not in DECODING_PLUGINS:
+    if transfer_syntax not in NATIVE and transfer_syntax not in ENCAPSULATED:
         raise PixelDataError("this transfer syntax is not supported; have the sender use Explicit VR Little Endian")
     if transfer_syntax == DeflatedExplicitVRLittleEndian:
         return _inflated(file, maximum_megapixels)
     keyword, vr, length = _element(file, transfer_syntax)
     claim = _claim(header, keyword, maximum_megapixels)
     offset = file.tell()
-    held = file.seek(0, os.SEEK_END) - offset
+    end = file.seek(0, os.SEEK_END)
+    encapsulated = None
     if transfer_syntax in NATIVE:
-        _refuse_short(claim, min(length, held))
+        _refuse_short(claim, min(length, end - offset))
     elif length != _UNDEFINED_LENGTH:
         raise PixelDataError(f"the pixel data is not encapsulated, as this transfer syntax demands; {_RESEND}")
-    elif claim.frames * _FRAGMENT_HEADER_BYTES > held:
+    elif claim.frames * _FRAGMENT_HEADER_BYTES > end - offset:
         raise PixelDataError(f"the header claims {claim.frames} frames, and the file is too short for them; {_RESEND}")
-    return PixelData(header=header, claim=claim, keyword=keyword, vr=vr, transfer_syntax=transfer_syntax, source=file, offset=offset)
+    else:
+        encapsulated = _encapsulated(file, header, claim, offset, end)
+    return PixelData(
+        header=header,
+        claim=claim,
+        keyword=keyword,
+        vr=vr,
+        transfer_syntax=transfer_syntax,
+        source=file,
+        offset=offset,
+        encapsulated=encapsulated,
+    )
+
+
+def _encapsulated(file: BinaryIO, header: Dataset, claim: Claim, offset: int, end: int) -> EncapsulatedFrames:
+    file.seek(offset)
+    extended = extended_offset_table(header.get("ExtendedOffsetTable"), header.get("ExtendedOffsetTableLengths"))
+    try:
+        return open_encapsulated(file, end=end, frames=claim.frames, extended=extended)
+    except EncapsulationError as exc:
+        raise PixelDataError(f"{exc}; {_RESEND}") from exc
 
 
 def refuse_inflation(path: Path) -> None:
@@ -206,9 +235,10 @@ def _inflated(file: BinaryIO, maximum_megapixels: float) -> PixelData:
         raise PixelDataError(_NO_PIXEL_DATA)
     claim = _claim(header, keyword, maximum_megapixels)
     value = header[keyword].value
-    _refuse_short(claim, len(value) if isinstance(value, bytes) else 0)
+    value = value if isinstance(value, bytes) else b""
+    _refuse_short(claim, len(value))
     return PixelData(
-        header=header, claim=claim, keyword=keyword, vr="OW", transfer_syntax=DeflatedExplicitVRLittleEndian, source=header, offset=0
+        header=header, claim=claim, keyword=keyword, vr="OW", transfer_syntax=DeflatedExplicitVRLittleEndian, source=value, offset=0
     )
 
 
@@ -243,17 +273,39 @@ def _claim(header: Dataset, keyword: str, maximum_megapixels: float) -> Claim:
             f"a frame has {rows * columns / 1e6:.1f} megapixels, the limit is {maximum_megapixels:g}; "
             "raise the limit if such images are expected"
         )
+    bits_stored, representation = (int(_count(header, name, keyword)) for name in ("BitsStored", "PixelRepresentation"))
     return Claim(
         rows=rows,
         columns=columns,
         samples_per_pixel=samples,
         bits_allocated=bits_allocated,
+        bits_stored=bits_stored,
+        high_bit=int(number(header, "HighBit") or bits_stored - 1),
+        pixel_representation=representation,
+        planar_configuration=_planar_configuration(header, samples),
         frames=frame_count(header),
         photometric_interpretation=text(header, "PhotometricInterpretation"),
     )
 
 
+def _count(header: Dataset, name: str, keyword: str) -> float:
+    if keyword != "PixelData":
+        return 0
+    found = number(header, name)
+    if found is None:
+        raise PixelDataError("Bits Stored or Pixel Representation is missing or no number; have the sender correct it")
+    return found
+
+
+def _planar_configuration(header: Dataset, samples: int) -> int:
+    """Source: PS3.3 C.7.6.3.1.3. Codestreams say for themselves how their samples lie; elsewhere a header without it is refused."""
+    found = number(header, "PlanarConfiguration")
+    if found is not None or samples == 1 or UID(uid(header.file_meta, "TransferSyntaxUID")) in DECODING_PLUGINS:
+        return int(found or 0)
+    raise PixelDataError("Planar Configuration is missing in a colour image; have the sender correct it")
+
+
 def _refuse_short(claim: Claim, held: int) -> None:
-    wanted = (claim.frame_bits * claim.frames + 7) // 8
+    wanted = (claim.frame_bits * claim.frames + _BITS_OF_A_BYTE - 1) // _BITS_OF_A_BYTE
     if wanted > held:
         raise PixelDataError(f"the header claims {wanted} bytes of pixel data, the file holds {held}; {_RESEND}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, islice
 from statistics import median
 from typing import Protocol
@@ -21,7 +22,7 @@ from inference.eyes import eye_of, together, why_not_together, why_unknown
 from inference.findings import AbstentionReason, Finding, ImageKind, ImageRef, QualityGrade, QualityVerdict, Score
 from inference.frames import Frame
 from inference.gate import GateReading, KindShare, read_gate
-from inference.reading import AskedFrame, Reading
+from inference.reading import AskedFrame, Reading, as_clause
 from inference.scores import pool
 
 _CODE_STRING = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _")  # PS3.5 Table 6.2-1, CS
@@ -88,11 +89,12 @@ class _Group:
         return tuple(_Group(frames=(frame,), embeddings=self.embeddings[row : row + 1]) for row, frame in enumerate(self.frames))
 
 
-def ask(questions: Questions, scorer: Scorer, frames: Iterable[Frame], reading: Reading) -> tuple[Finding, ...]:
+def ask(questions: Questions, scorer: Scorer, frames: Iterable[tuple[Frame, ...]], reading: Reading) -> tuple[Finding, ...]:
     """Return the findings of the route on the frames that may be searched. What they show, their faults and refusals go to `reading`.
 
-    `frames` are those of `reading`, which names them as they are taken. Each is embedded once, whatever is asked of it. Frames
-    that are judged together get one finding a label, by `pool`, because a finding may lie in few of them; and one verdict a fault,
+    `frames` are those of `reading`, one view for each model, which names them as they are taken. Each is embedded once, whatever is
+    asked of it. Frames that are judged together get one finding a label, pooled as the manifest says (by default the mean of the three
+    highest, because a finding may lie in few of them), with the highest as key images; and one verdict a fault,
     by the median: half of them must have it. The first and last slices of a sound series look cut off, blank or noisy. Both are
     told at the frame with the highest score.
 
@@ -111,17 +113,17 @@ def ask(questions: Questions, scorer: Scorer, frames: Iterable[Frame], reading: 
     if heads_of(questions.finder.architecture):
         scores = [*_of_views(groups, prompt_set, questions.finder, scorer, reading)]
     else:
-        scores = [score for group in groups for score in _together(_scores(group, prompt_set, questions.finder, scorer), pool)]
+        scores = [score for group in groups for score in _pooled(_scores(group, prompt_set, questions.finder, scorer), questions.finder)]
     return decide(scores, prompt_set, questions.calibration)
 
 
-def _embedded(models: Sequence[ModelManifest], scorer: Scorer, frames: Iterable[Frame]) -> list[NDArray[np.float32]]:
+def _embedded(models: Sequence[ModelManifest], scorer: Scorer, frames: Iterable[tuple[Frame, ...]]) -> list[NDArray[np.float32]]:
     """The embeddings of all frames by each model. For several models a few frames at a time are held, as they come only once."""
     if len(models) == 1:
-        return [scorer.embed(models[0].name, frames)]
+        return [scorer.embed(models[0].name, (view for (view,) in frames))]
     left, parts = iter(frames), []
     while few := list(islice(left, _FRAMES_AT_ONCE)):
-        parts.append([scorer.embed(model.name, few) for model in models])
+        parts.append([scorer.embed(model.name, views) for model, views in zip(models, zip(*few, strict=True), strict=True)])
     return [np.concatenate(rows) for rows in zip(*parts, strict=True)] or [np.empty((0, 0), dtype=np.float32) for _ in models]
 
 
@@ -133,7 +135,7 @@ def _of_views(
     for views in dict.fromkeys(views_of(manifest.architecture, prompt_set.head_of(label)) for label in prompt_set.labels):
         if len(views) == 1:
             for group in of_eyes.get(views[0], ()):
-                yield from _together(_scores(group, prompt_set, manifest, scorer, views=views), pool)
+                yield from _pooled(_scores(group, prompt_set, manifest, scorer, views=views), manifest)
         elif (pair := _pair(of_eyes, views, groups, reading)) is not None:
             yield from _scores(pair, prompt_set, manifest, scorer, views=views)[0]
 
@@ -165,7 +167,7 @@ def _pair(of_eyes: Mapping[str, Sequence[_Group]], views: tuple[str, ...], group
 
 
 def _groups(asked: Sequence[AskedFrame], embeddings: NDArray[np.float32]) -> Iterator[_Group]:
-    for _, members in groupby(range(len(asked)), key=lambda row: asked[row].instance.group):
+    for _, members in groupby(range(len(asked)), key=lambda row: asked[row].group):
         rows = list(members)
         yield _Group(frames=tuple(asked[row] for row in rows), embeddings=embeddings[rows])
 
@@ -176,18 +178,33 @@ def _scores(
     return scorer.score(manifest.name, prompt_set.name, group.embeddings, group.images, views=views)
 
 
-def _together(frames: Sequence[Sequence[Score]], rule: Callable[[Sequence[float]], float]) -> tuple[Score, ...]:
-    """One score a label: the value of all frames by `rule`, at the frame with the highest (the key image)."""
-    return tuple(
-        Score(label=label[0].label, value=rule([score.value for score in label]), image=max(label, key=lambda score: score.value).image)
-        for label in zip(*frames, strict=True)
+def _together(frames: Sequence[Sequence[Score]], rule: Callable[[Sequence[float]], float], *, named: int = 0) -> tuple[Score, ...]:
+    """One score a label: the value of all frames by `rule`, at the frame with the highest; the `named` highest are the key images."""
+    return tuple(_of_frames(label, rule, named if len(frames) > 1 else 0) for label in zip(*frames, strict=True))
+
+
+def _of_frames(label: Sequence[Score], rule: Callable[[Sequence[float]], float], named: int) -> Score:
+    ranked = sorted(label, key=lambda score: -score.value)
+    return Score(
+        label=ranked[0].label,
+        value=rule([score.value for score in label]),
+        image=ranked[0].image,
+        key_images=tuple(score.image for score in ranked[:named]),
     )
+
+
+def _pooled(frames: Sequence[Sequence[Score]], manifest: ModelManifest) -> tuple[Score, ...]:
+    """One score a label for frames that are searched together, as the manifest says."""
+    series = manifest.series
+    return _together(frames, partial(pool, rule=series.pool, highest=series.highest), named=series.highest)
 
 
 def _may_be_searched(group: _Group, questions: Questions, scorer: Scorer, reading: Reading) -> bool:
     """True if findings may be looked for. What the group shows and what is wrong with it is noted whatever the answer."""
     header = group.frames[0].instance.header
     shown = _shown(group, questions, scorer)
+    if shown is not None:
+        reading.shown[group.frames[0].group] = shown.likeliest
     disagreement = _disagreement(shown, questions, header)
     kind = None if shown is None else shown.likeliest if disagreement else shown.likeliest_expected or shown.likeliest
     faults = tuple(_without_the_less_likely(tuple(_faults(group, kind, questions, scorer))))
@@ -253,13 +270,18 @@ def _refusal(
 ) -> tuple[AbstentionReason, str] | None:
     """Why no findings are looked for, by the clearest of the faults that forbid it. None if none does.
 
-    A fault that only spoils the search is no reason on a route that searches for nothing; one that contradicts the header is.
+    A fault that only spoils the search is no reason on a route that searches for nothing; one that contradicts the header is. Which
+    faults forbid it stands with their prompts; a route with the quality gate `abstain` adds all that make an image non-diagnostic.
     """
     found = sorted(faults, key=lambda fault: -fault[1].measured)
     for label, verdict in found:
-        if verdict.grade is QualityGrade.DIAGNOSTIC or label.fault is None or label.fault.abstain is None:
+        if verdict.grade is QualityGrade.DIAGNOSTIC or label.fault is None:
             continue
-        reason, words = AbstentionReason(label.fault.abstain), verdict.sentence[0].lower() + verdict.sentence[1:].rstrip(".")
+        unusable = verdict.grade is QualityGrade.NON_DIAGNOSTIC and questions.route.quality_gate == "abstain"
+        forbids = label.fault.abstain or ("quality" if unusable else None)
+        if forbids is None:
+            continue
+        reason, words = AbstentionReason(forbids), as_clause(verdict.sentence)
         if reason is AbstentionReason.GATE_DISAGREES:
             return reason, f"{_header_says(header, questions.route)}, {words}"
         if questions.prompt_set is not None:

@@ -1,6 +1,7 @@
 """The zero-shot recipes: unit vectors of images and texts to logits, logits to scores in [0, 1]. Pure numpy, no threshold."""
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ Embeddings = NDArray[np.float32]
 Logits = NDArray[np.float64]
 Scores = NDArray[np.float64]
 OverTexts = Literal["mean", "highest"]
+Pooling = Literal["mean-of-highest", "highest", "mean", "median"]
 
 UNIT_TOLERANCE = 1e-3  # half precision moves the length of a 1024-vector by less
 POOLED_FRAMES = 3
@@ -138,18 +140,22 @@ def ensemble_mean(members: Sequence[Scores]) -> Scores:
     return np.asarray(np.mean(np.stack(members), axis=0), dtype=np.float64)
 
 
-def pool(values: Sequence[float]) -> float:
-    """Return the mean of the three highest values (of all, if there are fewer).
+def pool(values: Sequence[float], *, rule: Pooling = "mean-of-highest", highest: int = POOLED_FRAMES) -> float:
+    """Return one value for frames that are judged together: by default the mean of the three highest (of all, if there are fewer).
 
-    One outlying slice moves a series less than with a maximum, and a small finding is not diluted as with a mean.
+    One outlying slice moves a series less than with a maximum, and a small finding is not diluted as with a mean. `highest` counts for
+    the rule `mean-of-highest` only.
 
     Raises:
         ValueError: there are no values.
     """
     if not values:
         raise ValueError("nothing to pool")
-    highest = sorted(values, reverse=True)[:POOLED_FRAMES]
-    return sum(highest) / len(highest)
+    if rule == "median":
+        return median(values)
+    counted = len(values) if rule == "mean" else 1 if rule == "highest" else highest
+    taken = sorted(values, reverse=True)[:counted]
+    return sum(taken) / len(taken)
 
 
 def _log_sum_exp(reference: Logits) -> Logits:

@@ -6,26 +6,33 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
-from pydicom.pixels.processing import apply_color_lut
 
 from inference.attributes import functional_group, items, number, text
-from inference.lookup import Floats, lookup
+from inference.colour_profile import UnusableProfileError, as_srgb, is_srgb
+from inference.lookup import Floats, lookup, palette_entries
 from inference.windows import Mask, display
 
 Stored = npt.NDArray[Any]  # any integer or float type: what the header allocates
 
+PADDED = "pixel padding shown black"
+
 _SIGNED_FROM = 1 << 15
 _SHORT_BYTES = 2
 _RGB = 3
+_BYTE_BITS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
-    """One frame as displayed: `pixels` in [0, 1] (0 = black), `values` after the Modality LUT (None in colour), and what was done."""
+    """One frame as displayed: `pixels` in [0, 1] (0 = black), `values` after the Modality LUT (None in colour), and what was done.
+
+    `padding`: where the modality padded; None if nowhere.
+    """
 
     pixels: Floats
     values: Floats | None
     steps: tuple[str, ...]
+    padding: Mask | None = None
 
 
 def grey(stored: Stored, header: Dataset, frame_index: int, *, little_endian: bool = True) -> Rendering:
@@ -38,35 +45,71 @@ def grey(stored: Stored, header: Dataset, frame_index: int, *, little_endian: bo
     values, modality_step = _modality(stored, header, frame_index, little_endian=little_endian)
     pixels, display_step = display(values, header, frame_index, padding, little_endian=little_endian)
     steps = [*modality_step, display_step]
+    if words := inversion(header):
+        pixels = 1 - pixels
+        steps.append(words)
+    if padding is None or not padding.any():
+        return Rendering(pixels=pixels, values=values, steps=tuple(steps))
+    pixels[padding] = 0
+    return Rendering(pixels=pixels, values=values, steps=(*steps, PADDED), padding=padding)
+
+
+def inversion(header: Dataset) -> str:
+    """Why a grey frame is shown inverted, in words; empty if it is not."""
     if text(header, "PhotometricInterpretation") == "MONOCHROME1":  # PS3.3 C.7.6.3.1.2
-        pixels = 1 - pixels
-        steps.append("inverted (MONOCHROME1)")
-    elif text(header, "PresentationLUTShape") == "INVERSE":  # PS3.3 C.11.6; beside MONOCHROME1 it says the same and is not applied twice
-        pixels = 1 - pixels
-        steps.append("inverted (Presentation LUT Shape)")
-    if padding is not None and padding.any():
-        pixels[padding] = 0
-        steps.append("pixel padding shown black")
-    return Rendering(pixels=pixels, values=values, steps=tuple(steps))
+        return "inverted (MONOCHROME1)"
+    if text(header, "PresentationLUTShape") == "INVERSE":  # PS3.3 C.11.6; beside MONOCHROME1 it says the same and is not applied twice
+        return "inverted (Presentation LUT Shape)"
+    return ""
 
 
-def colour(stored: Stored, photometric_interpretation: str, bits_stored: int) -> Rendering:
-    """A frame decoded to RGB, shape (rows, columns, 3), scaled to [0, 1] by Bits Stored. The photometric interpretation is the header's.
+def colour(stored: Stored, header: Dataset) -> Rendering:
+    """A frame decoded to RGB, shape (rows, columns, 3), scaled to [0, 1] by Bits Stored, and to sRGB where a profile says how.
 
     Raises:
         ValueError: it has not three samples a pixel.
     """
     if stored.ndim != _RGB or stored.shape[2] != _RGB:
         raise ValueError("a colour frame needs three samples a pixel")
-    pixels = np.clip(stored.astype(np.float32) * np.float32(1 / ((1 << bits_stored) - 1)), 0, 1)
-    steps = () if photometric_interpretation == "RGB" else (f"{photometric_interpretation} converted to RGB",)
-    return Rendering(pixels=pixels, values=None, steps=steps)
+    bits = int(number(header, "BitsStored") or 8 * stored.dtype.itemsize)
+    interpretation = text(header, "PhotometricInterpretation")
+    steps = () if interpretation == "RGB" else (f"{interpretation} converted to RGB",)  # PS3.3 C.7.6.3.1.2
+    stored, profile_step = _in_srgb(stored, header, bits)
+    pixels = np.clip(stored.astype(np.float32) * np.float32(1 / ((1 << bits) - 1)), 0, 1)
+    return Rendering(pixels=pixels, values=None, steps=(*steps, *profile_step))
 
 
-def palette(stored: Stored, header: Dataset) -> Rendering:
-    """A PALETTE COLOR frame as RGB (PS3.3 C.7.9), an alpha palette left out."""
-    mapped = apply_color_lut(stored, header)[..., :_RGB]
-    return Rendering(pixels=mapped.astype(np.float32) / np.float32(np.iinfo(mapped.dtype).max), values=None, steps=("palette applied",))
+def _in_srgb(stored: Stored, header: Dataset, bits: int) -> tuple[Stored, tuple[str, ...]]:
+    """Source: PS3.3 C.11.15."""
+    profile = header.get("ICCProfile")
+    if not isinstance(profile, bytes) or not profile:
+        return stored, ()
+    if bits != _BYTE_BITS or stored.dtype != np.uint8:
+        return stored, ("ICC profile left out (not 8 bits)",)
+    try:
+        if is_srgb(profile, text(header, "ColorSpace")):
+            return stored, ()
+        return as_srgb(stored, profile), ("converted to sRGB by the ICC profile",)
+    except UnusableProfileError:
+        return stored, ("ICC profile left out (it cannot be used)",)
+
+
+def palette(stored: Stored, header: Dataset, *, little_endian: bool = True) -> Rendering:
+    """A PALETTE COLOR frame as RGB (PS3.3 C.7.9), an alpha palette left out.
+
+    Entries of 16 bits, none of which needs more than 8, are taken for the 8-bit ones that some senders write like that.
+
+    Raises:
+        ValueError: a palette cannot be applied.
+    """
+    if stored.ndim != _RGB - 1:
+        raise ValueError("a frame with palettes needs one sample a pixel")
+    channels = [palette_entries(header, name, stored, little_endian=little_endian) for name in ("Red", "Green", "Blue")]
+    small = max(highest for _, _, highest in channels) < 1 << _BYTE_BITS
+    shown = [entries.astype(np.float32) / np.float32((1 << (_BYTE_BITS if small else bits)) - 1) for entries, bits, _ in channels]
+    in_wide = small and channels[0][1] != _BYTE_BITS
+    steps = ("palette applied (8-bit entries in 16 bits)",) if in_wide else ("palette applied",)
+    return Rendering(pixels=np.stack(shown, axis=-1), values=None, steps=steps)
 
 
 def _padding(stored: Stored, header: Dataset) -> Mask | None:
@@ -95,10 +138,23 @@ def _modality(stored: Stored, header: Dataset, frame_index: int, *, little_endia
         raise ValueError("Rescale Slope is 0")
     exact: npt.NDArray[Any] = stored.astype(np.float32 if stored.dtype.itemsize <= _SHORT_BYTES else np.float64)
     values = (exact * slope + intercept).astype(np.float32, copy=False)
-    in_hounsfield = (text(source, "RescaleType") or ("HU" if text(header, "Modality") == "CT" else "")) == "HU"
-    if in_hounsfield:
+    if _said_to_be_hounsfield(source, header):
         return _finite(values), ("rescaled to HU",)
     return _finite(values), ("rescaled",) if (slope, intercept) != (1.0, 0.0) else ()
+
+
+def in_hounsfield(header: Dataset, frame_index: int) -> bool:
+    """True if the values of a grey frame are HU: so says the header, or it is a CT image that was rescaled (PS3.3 C.8.2.1)."""
+    if tables := items(header, "ModalityLUTSequence"):
+        return text(tables[0], "ModalityLUTType") == "HU"
+    source = functional_group(header, frame_index, "PixelValueTransformationSequence") or header
+    if number(source, "RescaleSlope") is None and number(source, "RescaleIntercept") is None:
+        return False
+    return _said_to_be_hounsfield(source, header)
+
+
+def _said_to_be_hounsfield(source: Dataset, header: Dataset) -> bool:
+    return (text(source, "RescaleType") or ("HU" if text(header, "Modality") == "CT" else "")) == "HU"
 
 
 def _finite(values: Floats) -> Floats:

@@ -1,11 +1,13 @@
 """Which part of the value range a reader would see: window or VOI LUT of the header, else one of ours that is named (PS3.3 C.11.2)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from config.views import CT_WINDOWS, NamedWindow
 from inference.attributes import functional_group, items, number, text
 from inference.lookup import Floats, lookup
 
@@ -16,10 +18,19 @@ _IDENTITY_BITS = 8
 _FUNCTIONS = frozenset({"LINEAR", "LINEAR_EXACT", "SIGMOID"})
 _SAMPLED_PIXELS = 1 << 18
 
-# Centre and width in HU for a CT image that came without a window, by Body Part Examined. Source: the lung, brain and soft-tissue presets
-# that CT consoles and viewers (3D Slicer, OHIF) ship.
-CT_WINDOWS = {"CHEST": (-600.0, 1500.0), "LUNG": (-600.0, 1500.0), "HEAD": (40.0, 80.0), "BRAIN": (40.0, 80.0)}
-CT_WINDOW = (40.0, 400.0)
+_SPINE_AND_LIMBS = (
+    *("SPINE", "CSPINE", "TSPINE", "LSPINE", "SSPINE", "CTSPINE", "TLSPINE", "LSSPINE", "SACRUM", "COCCYX", "HIP", "FEMUR", "KNEE", "LEG"),
+    *("TIBIA", "FIBULA", "ANKLE", "FOOT", "CALCANEUS", "TOE", "SHOULDER", "CLAVICLE", "SCAPULA", "HUMERUS", "ARM", "ELBOW", "FOREARM"),
+    *("WRIST", "HAND", "FINGER", "THUMB", "EXTREMITY"),
+)
+# The window of a CT image that came without one, by Body Part Examined (defined terms of PS3.16 Annex L); soft tissue for all others.
+BODY_PART_WINDOWS: Mapping[str, NamedWindow] = {
+    **dict.fromkeys(("CHEST", "LUNG", "THORAX"), "lung"),
+    **dict.fromkeys(("HEAD", "BRAIN", "SKULL"), "brain"),
+    **dict.fromkeys(("HEART", "AORTA", "MEDIASTINUM"), "mediastinum"),
+    **dict.fromkeys(("IAC", "EAR"), "temporal-bone"),
+    **dict.fromkeys(_SPINE_AND_LIMBS, "bone"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +71,17 @@ class Window:
         return self.centre - self.width / 2 < high and self.centre + self.width / 2 > low
 
 
+def ct_window(name: NamedWindow) -> Window:
+    """Return the window of this name."""
+    centre, width = CT_WINDOWS[name]
+    return Window(centre=centre, width=width)
+
+
+def body_part_window(header: Dataset) -> NamedWindow:
+    """Return the name of the window that a CT image of this body part is read with first."""
+    return BODY_PART_WINDOWS.get(text(header, "BodyPartExamined"), "soft-tissue")
+
+
 def display(values: Floats, header: Dataset, frame_index: int, padding: Mask | None, *, little_endian: bool) -> tuple[Floats, str]:
     """Modality values of one frame as brightness in [0, 1] before inversion, and the words for what was done.
 
@@ -68,8 +90,8 @@ def display(values: Floats, header: Dataset, frame_index: int, padding: Mask | N
     passed over: modalities leave windows behind from other processing.
     """
     source = functional_group(header, frame_index, "FrameVOILUTSequence") or header
-    low, high = _robust_range(values, padding)
-    chosen = _header_window(source)
+    low, high = robust_range(values, padding)
+    chosen = header_window(source)
     if chosen is not None and (text(header, "Modality") == "CT" or chosen.meets(low, high)):
         return chosen.apply(values), f"{chosen} (header)"
     if (mapped := _header_table(source, values, little_endian=little_endian)) is not None:
@@ -78,14 +100,19 @@ def display(values: Floats, header: Dataset, frame_index: int, padding: Mask | N
     if 0 < bits <= _IDENTITY_BITS and values.min(initial=0) >= 0 and values.max(initial=0) < 1 << bits:
         return values / np.float32((1 << bits) - 1), f"{bits}-bit values as they are (no usable window)"
     if text(header, "Modality") == "CT" and number(header, "RescaleIntercept") is not None:
-        centre, width = CT_WINDOWS.get(text(header, "BodyPartExamined"), CT_WINDOW)
-        default = Window(centre=centre, width=width)
+        default = ct_window(body_part_window(header))
         return default.apply(values), f"{default} (default for CT)"
     words = f"window from percentiles {PERCENTILES[0]:g} and {PERCENTILES[1]:g} (no usable window)"
-    return (_between(values, low, high) if low < high else np.zeros_like(values)), words
+    return spread(values, low, high), words
 
 
-def _header_window(source: Dataset) -> Window | None:
+def spread(values: Floats, low: float, high: float) -> Floats:
+    """Return `low` and below as 0, `high` and above as 1, straight between; all 0 if there is nothing between."""
+    return _between(values, low, high) if low < high else np.zeros_like(values)
+
+
+def header_window(source: Dataset) -> Window | None:
+    """Return the first window of a header, or of a Frame VOI LUT item; None if there is none that can be applied."""
     centre, width = number(source, "WindowCenter"), number(source, "WindowWidth")
     if centre is None or width is None:
         return None
@@ -114,10 +141,16 @@ def _between(values: Floats, low: float, high: float) -> Floats:
     return np.clip(scaled, 0, 1).astype(np.float32, copy=False)
 
 
-def _robust_range(values: Floats, padding: Mask | None) -> tuple[float, float]:
-    """The outer percentiles of the pixels that are not padding, from an even sample of at most 2^19 of them."""
-    seen = values.ravel() if padding is None else values[~padding]
+def robust_range(values: Floats, padding: Mask | None, percentiles: tuple[float, float] = PERCENTILES) -> tuple[float, float]:
+    """Return the outer percentiles of the pixels that are not padding, from an even sample of at most 2^19 of them; 0, 0 of none."""
+    seen = sampled(values, padding)
     if not seen.size:
         return 0.0, 0.0
-    low, high = np.percentile(seen[:: max(1, seen.size // _SAMPLED_PIXELS)], PERCENTILES)
+    low, high = np.percentile(seen, percentiles)
     return float(low), float(high)
+
+
+def sampled(values: Floats, padding: Mask | None, at_most: int = _SAMPLED_PIXELS) -> Floats:
+    """Return an even sample of the pixels that are not padding: fewer than twice `at_most`."""
+    seen: Floats = values.ravel() if padding is None else values[~padding]
+    return seen[:: max(1, seen.size // at_most)]

@@ -27,6 +27,9 @@ ILLUSTRATED: Mapping[str, IllustratedEncoder] = {
 }
 """The encoders that take pictures."""
 
+SHOWING_PLACES = frozenset({"sr-regions", "gsps-outline"})
+"""The kinds of result that are made of the regions of findings, and of nothing else."""
+
 ENCODERS: Mapping[str, ResultEncoder] = {
     STANDING_RECORD: encode_structured_report,
     "sr-regions": encode_region_report,
@@ -42,6 +45,7 @@ ENCODERS: Mapping[str, ResultEncoder] = {
 __all__ = [
     "ENCODERS",
     "ILLUSTRATED",
+    "SHOWING_PLACES",
     "STANDING_RECORD",
     "VARIANTS",
     "EncodedResult",

@@ -56,7 +56,7 @@ def summary(analysis: Analysis) -> str:
 def comments(analysis: Analysis) -> tuple[str, ...]:
     """Return the comments, each about one thing.
 
-    Disclaimer, shadow, what was not analysed and why, flags that were held back, what the images show, what is wrong with them,
+    Disclaimer, shadow, what was not analysed and why, flags that were held back, how much was looked at, what the images show, what is wrong with them,
     sources, what was left out.
     """
     if analysis.withdrawn is not None:
@@ -66,6 +66,7 @@ def comments(analysis: Analysis) -> tuple[str, ...]:
         SHADOW if analysis.in_shadow else "",
         *(_abstention(abstention) for abstention in analysis.abstentions),
         *(f"{FLAG_HELD_BACK}: {sentence}" for sentence in analysis.flags_held_back),
+        *analysis.remarks,
         *_kinds(analysis),
         *_quality_sentences(analysis),
         *_threshold_sources(analysis.findings),

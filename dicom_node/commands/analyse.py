@@ -23,7 +23,7 @@ from dicom_node.routing.rules import RoutableInstance, RoutedStudy, route_study
 from dicom_node.version import producer
 from inference.analysis import SelectedInstance
 from inference.analysis import analyse as analyse_instances
-from inference.explanation import Explain, Illustrated, explain
+from inference.explanation import Explain, Illustrated, Picture, explain
 from inference.findings import Analysis, Exclusion, ImageRef
 from reporting import ENCODERS, STANDING_RECORD
 
@@ -108,6 +108,7 @@ def _analysed(
     uid: str, routed: RoutedStudy[Path], *, settings: Settings, catalogue: Catalogue, engine: "Engine", which: Explain
 ) -> Illustrated:
     selected = tuple(SelectedInstance(path=one.carried, header=one.header) for one in routed.selected)
+    tile_maps: list[Picture] = []
     analysis = analyse_instances(
         study_instance_uid=uid,
         revision=1,
@@ -119,8 +120,9 @@ def _analysed(
         site=settings.node.site,
         analysed_at=utc_now(),
         maximum_frame_megapixels=settings.work.maximum_frame_megapixels,
+        show=None if which is Explain.OFF else tile_maps.append,
     )
-    return explain(
+    made = explain(
         analysis,
         selected=selected,
         route=routed.route,
@@ -129,6 +131,7 @@ def _analysed(
         which=which,
         maximum_frame_megapixels=settings.work.maximum_frame_megapixels,
     )
+    return Illustrated(analysis=made.analysis, pictures=(*made.pictures, *tile_maps))
 
 
 def _reference(header: Dataset) -> ImageRef:

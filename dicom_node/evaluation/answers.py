@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.manifests import ModelManifest
+from config.views import ViewsSection
 from dicom_node.evaluation.baseline import SIDE, grey_pixels
 from dicom_node.evaluation.manifest import LabelledData
 from dicom_node.evaluation.metrics import Codes, Floats, group_codes
-from dicom_node.evaluation.pictures import Picture, UnusableImageError, read_picture
+from dicom_node.evaluation.pictures import DEFAULT_VIEWS, Picture, UnusableImageError, read_picture
 from inference.findings import ImageRef
 from inference.frames import Frame
 
@@ -32,13 +33,17 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """The images that the model was shown: `embeddings` float32 `(n, d)`, `pixels` those of the baseline, float32 `(n, 1024)`."""
+    """The images that the model was shown: `embeddings` float32 `(n, d)`, `pixels` those of the baseline, float32 `(n, 1024)`.
+
+    `views` are those of the model, through which the images are read again.
+    """
 
     data: LabelledData
     names: tuple[str, ...]
     embeddings: NDArray[np.float32]
     pixels: NDArray[np.float32]
     left_out: tuple[LeftOut, ...]
+    views: ViewsSection = DEFAULT_VIEWS
 
     @property
     def groups(self) -> Codes:
@@ -62,6 +67,7 @@ def ask(
         embeddings=embeddings,
         pixels=np.array(showing.pixels, dtype=np.float32).reshape(len(showing.pixels), SIDE * SIDE),
         left_out=tuple(showing.left_out),
+        views=manifest.views,
     )
 
 
@@ -92,7 +98,7 @@ class _Showing:
         for row, image in enumerate(self.data.images):
             self.progress()
             try:
-                picture = read_picture(image, maximum_megapixels=self.maximum_megapixels)
+                picture = read_picture(image, maximum_megapixels=self.maximum_megapixels, views=self.manifest.views)
                 refuse_colour(picture, self.manifest)
             except UnusableImageError as exc:
                 self.left_out.append(LeftOut(line=image.line, name=exc.name, reason=str(exc)))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from config.manifests import FaultLimitSection, ModelManifest
 from config.prompt_sets import PromptSet
+from config.views import ViewsSection
 from dicom_node.evaluation.answers import Answers, scores_of
 from dicom_node.evaluation.manifest import TRUE, LabelledImage
 from dicom_node.evaluation.metrics import Bootstrap, Estimate, Flags, Floats, auroc, discrimination, group_codes, spearman, weighted_recalls
@@ -145,7 +146,7 @@ def _degraded(answers: Answers, planned: Plan, *, maximum_megapixels: float, see
     for version in planned.versions:
         image = answers.data.images[version.row]
         if frame is None or version.row != row:
-            row, frame = version.row, _read_again(image, maximum_megapixels)
+            row, frame = version.row, _read_again(image, answers.views, maximum_megapixels)
         progress()
         yield fault_of(frame, image, version, seed=seed)
 
@@ -156,9 +157,9 @@ def fault_of(frame: Frame, image: LabelledImage, version: Version, *, seed: int)
     return replace(frame, pixels=degrade(frame.pixels, version.kind, version.strength, rng, modality=frame.modality), values=None)
 
 
-def _read_again(image: LabelledImage, maximum_megapixels: float) -> Frame:
+def _read_again(image: LabelledImage, views: ViewsSection, maximum_megapixels: float) -> Frame:
     try:
-        return read_picture(image, maximum_megapixels=maximum_megapixels).frame
+        return read_picture(image, maximum_megapixels=maximum_megapixels, views=views).frame
     except UnusableImageError as exc:
         raise UnusableImageError(f"line {image.line} of the table was read a moment ago and cannot be read any more: {exc}") from exc
 

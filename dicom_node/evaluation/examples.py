@@ -85,7 +85,7 @@ class Gallery:
             row = versions[0].row
             image = self.answers.data.images[row]
             try:
-                frame = read_picture(image, maximum_megapixels=self.maximum_megapixels).frame
+                frame = read_picture(image, maximum_megapixels=self.maximum_megapixels, views=self.answers.views).frame
             except UnusableImageError:
                 continue
             made = [(version.strength, fault_of(frame, image, version, seed=seed).pixels) for version in versions if version.row == row]
@@ -101,7 +101,7 @@ class Gallery:
     def _example(self, row: int, said: str) -> Example | None:
         image = self.answers.data.images[row]
         try:
-            frame = read_picture(image, maximum_megapixels=self.maximum_megapixels).frame
+            frame = read_picture(image, maximum_megapixels=self.maximum_megapixels, views=self.answers.views).frame
         except UnusableImageError:  # it could be read a moment ago; a report without one picture is still a report
             return None
         return Example(name=self.answers.names[row], source=_source(image), said=said, png=thumbnail_png(frame.pixels, SIDE))

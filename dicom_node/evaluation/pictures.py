@@ -8,10 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from pydicom import dcmread
 
+from config.views import ViewsSection
 from dicom_node.evaluation.manifest import LabelledImage
 from inference.findings import ImageRef
 from inference.frames import Frame, UndecodableError, read_frames
+from inference.selection import ChosenFrames, SelectedInstance
+from inference.views import SampledRanges, viewed
+
+DEFAULT_VIEWS = ViewsSection()
 
 _PREAMBLE, _MAGIC = 128, b"DICM"  # PS3.10 7.1
 _FORMATS = ("PNG", "JPEG", "TIFF")
@@ -50,8 +56,10 @@ class Picture:
     name: str
 
 
-def read_picture(image: LabelledImage, *, maximum_megapixels: float) -> Picture:
-    """Return the picture of a row. The frame of a file that is not DICOM has an empty `ref`; three equal channels become one grey one.
+def read_picture(image: LabelledImage, *, maximum_megapixels: float, views: ViewsSection = DEFAULT_VIEWS) -> Picture:
+    """Return the picture of a row as a model with these views is shown it; a series is then this one image.
+
+    The frame of a file that is not DICOM has an empty `ref` and no view; three equal channels become one grey one.
 
     Raises:
         UnusableImageError: the file is missing, damaged, too large, or of a kind that is not read.
@@ -69,7 +77,13 @@ def read_picture(image: LabelledImage, *, maximum_megapixels: float) -> Picture:
     except UndecodableError as exc:
         raise UnusableImageError(str(exc)) from exc
     number = f", frame {image.frame_number}" if image.frame_number > 1 else ""
-    return Picture(frame=frame, name=f"{frame.ref.sop_instance_uid}{number}")
+    return Picture(frame=_viewed(frame, image, views, maximum_megapixels), name=f"{frame.ref.sop_instance_uid}{number}")
+
+
+def _viewed(frame: Frame, image: LabelledImage, views: ViewsSection, maximum_megapixels: float) -> Frame:
+    header = dcmread(image.path, stop_before_pixels=True)
+    alone = ChosenFrames(instance=SelectedInstance(path=image.path, header=header), frame_numbers=(image.frame_number,), group="")
+    return viewed(frame, header, views, SampledRanges((alone,), maximum_megapixels=maximum_megapixels))
 
 
 def _safe_name(path: Path) -> str:

@@ -11,13 +11,15 @@ from typing import Generic, TypeVar
 
 from pydicom.dataset import Dataset
 
-from config.routes import RouteRule
+from config.routes import Exclude, Match, RouteRule
 from dicom_node.routing.attributes import Header, holds
 
 C = TypeVar("C")
 
 NOT_THE_LARGEST_SERIES = "only the largest matching series of the study is analysed"
 NO_ROUTE = "no route takes it"
+
+_LONGEST_NUMBER = 13  # characters of an Integer String, and one (PS3.5 Table 6.2-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,16 +118,55 @@ def _takes_from(route: RouteRule, instance: RoutableInstance[C]) -> bool:
 def _left_out(route: RouteRule, matching: Sequence[RoutableInstance[C]], headers: dict[int, Header]) -> Iterator[LeftOut[C]]:
     kept = []
     for instance in matching:
-        reason = next((rule.reason for rule in route.exclude if all(holds(match, headers[id(instance)]) for match in rule.when)), None)
+        reason = next((rule.reason for rule in route.exclude if not rule.beside and _all_hold(rule.when, headers[id(instance)])), None)
         if reason is None:
             kept.append(instance)
         else:
             yield LeftOut(instance=instance, reason=reason)
+    kept.sort(key=lambda instance: _number_in_study(headers[id(instance)]))
+    for rule in (rule for rule in route.exclude if rule.beside):
+        better = tuple(_beside_another(rule, kept, headers))
+        yield from (LeftOut(instance=instance, reason=rule.reason) for instance in better)
+        gone = {id(instance) for instance in better}
+        kept = [instance for instance in kept if id(instance) not in gone]
     if route.select == "largest-series" and not route.no_analysis:
         largest = _largest_series(kept, headers)
         for instance in kept:
             if headers[id(instance)].text("SeriesInstanceUID") != largest:
                 yield LeftOut(instance=instance, reason=NOT_THE_LARGEST_SERIES)
+
+
+def _beside_another(rule: Exclude, kept: Sequence[RoutableInstance[C]], headers: dict[int, Header]) -> Iterator[RoutableInstance[C]]:
+    """The instances that the rule leaves out beside what stays, last first."""
+    company: dict[tuple[tuple[str, ...], ...], set[int]] = {}
+    for instance in kept:
+        if (shared := _shared(rule, headers[id(instance)])) is not None and _all_hold(rule.beside, headers[id(instance)]):
+            company.setdefault(shared, set()).add(id(instance))
+    for instance in reversed(kept):
+        shared = _shared(rule, headers[id(instance)])
+        if shared is None or not _all_hold(rule.when, headers[id(instance)]):
+            continue
+        others = company.get(shared, set())
+        if len(others) > (id(instance) in others):
+            others.discard(id(instance))
+            yield instance
+
+
+def _shared(rule: Exclude, header: Header) -> tuple[tuple[str, ...], ...] | None:
+    """The values that must be the same; None if one is absent."""
+    values = tuple(header.values(path) for path in rule.same)
+    return values if all(values) else None
+
+
+def _all_hold(matches: Sequence[Match], header: Header) -> bool:
+    return all(holds(match, header) for match in matches)
+
+
+def _number_in_study(header: Header) -> tuple[int, int, str]:
+    """Order of instances that does not depend on how they arrived."""
+    numbers = (header.text(keyword) for keyword in ("SeriesNumber", "InstanceNumber"))
+    series, instance = (int(text) if text.isdecimal() and len(text) < _LONGEST_NUMBER else 0 for text in numbers)
+    return series, instance, header.text("SOPInstanceUID")
 
 
 def _largest_series(instances: Sequence[RoutableInstance[C]], headers: dict[int, Header]) -> str:

@@ -5,9 +5,8 @@ from pydicom import Dataset
 
 from config import Code
 from inference.findings import QualityGrade, QualityVerdict
-from inference.frames import Frame
 from inference.quality.check import Limit, verdict
-from inference.quality.luminance import luminance
+from inference.quality.sample import Sample
 
 LIMIT = Limit(
     value=0.04,
@@ -32,10 +31,10 @@ class Blank:
 
     name = "blank"
 
-    def __call__(self, frame: Frame, header: Dataset) -> QualityVerdict:
-        low, high = np.quantile(luminance(frame, longest_side=_BLOCKS), _QUANTILES)
+    def __call__(self, sample: Sample, header: Dataset) -> QualityVerdict:
+        low, high = np.quantile(sample.brightness(_BLOCKS), _QUANTILES)
         measured = float(high - low)
         bad = measured < LIMIT.value
         sentence = "The frame shows next to nothing." if bad else "The frame shows structure."
         grade = QualityGrade.NON_DIAGNOSTIC if bad else QualityGrade.DIAGNOSTIC
-        return verdict(self.name, frame, measured=measured, limit=LIMIT, grade=grade, code=CODE, sentence=sentence)
+        return verdict(self.name, sample, measured=measured, limit=LIMIT, grade=grade, code=CODE, sentence=sentence)

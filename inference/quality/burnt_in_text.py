@@ -7,9 +7,8 @@ from pydicom import Dataset
 from config import Code
 from inference.attributes import text
 from inference.findings import QualityGrade, QualityVerdict
-from inference.frames import Frame
-from inference.quality.check import Limit, verdict
-from inference.quality.luminance import luminance
+from inference.quality.check import ANNOTATED, Limit, verdict
+from inference.quality.sample import Sample
 
 LIMIT = Limit(
     value=8.5,
@@ -21,9 +20,6 @@ LIMIT = Limit(
     ),
 )
 CODE = Code(value="111215", scheme="DCM", meaning="Artifact(s) other than grid or detector artifact")
-
-# Consoles of these modalities write on the screen that is stored; text there is no surprise.
-_WITH_TEXT = frozenset({"US", "IVUS", "ES", "GM", "XC", "OT", "SC", "DOC", "ECG", "OP", "OPT"})
 
 Grey = npt.NDArray[np.uint8]
 
@@ -45,18 +41,18 @@ class BurntInText:
 
     name = "burnt-in-text"
 
-    def __call__(self, frame: Frame, header: Dataset) -> QualityVerdict | None:
-        sizes = (luminance(frame, longest_side=side) for side in _LONGEST_SIDES)
+    def __call__(self, sample: Sample, header: Dataset) -> QualityVerdict | None:
+        sizes = (sample.brightness(side) for side in _LONGEST_SIDES)
         scales = {scaled.shape: scaled for scaled in sizes if min(scaled.shape) > _WINDOW_COLUMNS}
         if not scales:
             return None
         measured = max(_densest_line(brightness) for brightness in scales.values())
         found = measured > LIMIT.value
         admitted = text(header, "BurnedInAnnotation")
-        unexpected = found and (admitted == "NO" or (admitted != "YES" and frame.modality not in _WITH_TEXT))
+        unexpected = found and (admitted == "NO" or (admitted != "YES" and sample.modality not in ANNOTATED))
         grade = QualityGrade.LIMITED if unexpected else QualityGrade.DIAGNOSTIC
         sentence = _sentence(found=found, unexpected=unexpected)
-        return verdict(self.name, frame, measured=measured, limit=LIMIT, grade=grade, code=CODE, sentence=sentence)
+        return verdict(self.name, sample, measured=measured, limit=LIMIT, grade=grade, code=CODE, sentence=sentence)
 
 
 def _sentence(*, found: bool, unexpected: bool) -> str:

@@ -1,43 +1,65 @@
-"""Did the detector get too little exposure?"""
+"""Did the detector or the camera get too little exposure?"""
 
 import numpy as np
 from pydicom import Dataset
 
 from config import Code
-from inference.findings import QualityGrade, QualityVerdict
-from inference.frames import Frame
-from inference.quality.check import RADIOGRAPHS, Limit, verdict
-from inference.quality.deviation_index import LOWEST, MODALITIES, deviation_index
-from inference.quality.luminance import anatomy, thumbnail
+from inference.findings import QualityVerdict
+from inference.quality.check import MeasuringCheck, limits
+from inference.quality.deviation_index import LOWEST, index_verdict
+from inference.quality.sample import Sample
 
-LIMIT = Limit(
-    value=0.5,
-    unit="1",
-    source=("Held-out: 2100 clean radiographs, false alarms 4 (0.2 %); with darkness reduced to 40 % or 30 % all found"),
+_CODE = Code(value="111211", scheme="DCM", meaning="Under exposed")
+_GOOD = "No sign of too little exposure."
+_BAD = "Too little exposure: the image is pale or noisy."
+_DARK_END, _BRIGHT_END = 0.02, 0.95
+
+_RADIOGRAPH_LIMITS = limits(
+    "1",
+    ("CR DX RG", 0.5, "Held-out: 2100 clean radiographs, false alarms 4 (0.2 %); with darkness reduced to 40 % or 30 % all found"),
 )
-CODE = Code(value="111211", scheme="DCM", meaning="Under exposed")
+_PHOTOGRAPH_LIMITS = limits(
+    "1",
+    ("XC", 0.44, "tuning"),
+    ("ES", 0.45, "tuning"),
+    ("SM", 0.5, "tuning"),
+)
 
-_DARK_END = 0.02
+
+def dark_end(sample: Sample, _header: Dataset) -> float:
+    """The 2nd percentile of brightness in the anatomy: more exposure is blacker in a radiograph, so with too little nothing is dark."""
+    return float(np.quantile(sample.anatomy, _DARK_END))
+
+
+def bright_end(sample: Sample, _header: Dataset) -> float:
+    """The 95th percentile of brightness of what is not black up to the border."""
+    return float(np.quantile(sample.anatomy, _BRIGHT_END))
+
+
+_RADIOGRAPH = MeasuringCheck(
+    name="under-exposed", measure=dark_end, limits=_RADIOGRAPH_LIMITS, bad="above", code=_CODE, good_sentence=_GOOD, bad_sentence=_BAD
+)
+_PHOTOGRAPH = MeasuringCheck(
+    name="under-exposed",
+    measure=bright_end,
+    limits=_PHOTOGRAPH_LIMITS,
+    bad="below",
+    code=_CODE,
+    good_sentence=_GOOD,
+    bad_sentence="Too little light: the image is dark.",
+)
 
 
 class UnderExposed:
-    """A radiograph with too little exposure: by the Deviation Index if the header has one, else by being pale all over.
+    """By the Deviation Index where the header has one, else by the brightness.
 
-    More exposure is blacker in a radiograph, so an under-exposed one has nothing dark. Measured without a Deviation Index: the 2nd
-    percentile of brightness in the anatomy.
+    Ultrasound is not judged: with little gain it is as dark as with much fluid.
     """
 
     name = "under-exposed"
 
-    def __call__(self, frame: Frame, header: Dataset) -> QualityVerdict | None:
-        if frame.modality in MODALITIES and (deviation := deviation_index(header)) is not None:
-            return self._verdict(frame, deviation, LOWEST, bad=deviation <= LOWEST.value)
-        if frame.modality not in RADIOGRAPHS:
-            return None
-        measured = float(np.quantile(anatomy(thumbnail(frame)), _DARK_END))
-        return self._verdict(frame, measured, LIMIT, bad=measured > LIMIT.value)
-
-    def _verdict(self, frame: Frame, measured: float, limit: Limit, *, bad: bool) -> QualityVerdict:
-        sentence = "Too little exposure: the image is pale or noisy." if bad else "No sign of too little exposure."
-        grade = QualityGrade.LIMITED if bad else QualityGrade.DIAGNOSTIC
-        return verdict(self.name, frame, measured=measured, limit=limit, grade=grade, code=CODE, sentence=sentence)
+    def __call__(self, sample: Sample, header: Dataset) -> QualityVerdict | None:
+        stated = index_verdict(self.name, sample, header, limit=LOWEST, code=_CODE, good_sentence=_GOOD, bad_sentence=_BAD)
+        if stated is not None:
+            return stated
+        return _RADIOGRAPH(sample, header) or _PHOTOGRAPH(sample, header)

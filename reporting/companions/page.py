@@ -213,7 +213,7 @@ def _quality(analysis: Analysis) -> Iterator[str]:
     if analysis.grade is None:
         return
     images = len({verdict.image for verdict in analysis.quality})
-    yield f"{_GRADE[analysis.grade]}{f' (worst of {images} images)' if images > 1 else ''}"
+    yield f"{_GRADE[analysis.grade]}{f' ({images} images together)' if images > 1 else ''}"
     defects = [verdict for verdict in analysis.quality if verdict.grade is not QualityGrade.DIAGNOSTIC]
     ranked = sorted(defects, key=lambda verdict: (-verdict.grade, verdict.code.meaning))
     for (meaning, by_model), group in groupby(ranked, key=lambda verdict: (verdict.code.meaning, verdict.by_model)):

@@ -39,6 +39,7 @@ from dicom_node.upper_layer.messages import Command, CommandField, MessageError,
 from dicom_node.upper_layer.negotiation import Offer, accept, accepted_contexts, objection
 from dicom_node.upper_layer.pdus import AssociateAccept, AssociateReject, AssociateRequest
 from tests.certificates import Authority
+from tests.fuzz import pixels
 from tests.fuzz.mutation import Mutator, split
 from tests.fuzz.scp import SocketTarget
 from tests.receiving import ct_slice, encoded
@@ -291,7 +292,7 @@ def targets(folder: Path) -> Iterator[Sequence[Target]]:
         SocketTarget(folder / "within", client=client_context(own), tls=tls) as within,
     ):
         yield (
-            Target(name="upper layer", corpus=talk, run=upper_layer, make=Mutator.conversation, share=0.4, short=3000),
+            Target(name="upper layer", corpus=talk, run=upper_layer, make=Mutator.conversation, share=0.36, short=3000),
             Target(name="listener", corpus=talk, run=plain.say, make=Mutator.conversation, share=0.1, short=300),
             Target(name="listener, TLS", corpus=client_hellos(), run=secured.say, share=0.03, short=100),
             Target(name="listener, within TLS", corpus=talk, run=within.say, make=Mutator.conversation, share=0.03, short=60),
@@ -304,6 +305,7 @@ def targets(folder: Path) -> Iterator[Sequence[Target]]:
                 share=0.06,
                 short=500,
             ),
+            Target(name="pixel data", corpus=pixels.corpus(), run=pixels.read, make=pixels.make, share=0.04, short=300),
             Target(name="PEM dates", corpus=dated, run=pem, share=0.02, short=500),
             Target(name="settings", corpus=_examples(), run=Yaml(folder / "node.yaml", Settings), share=0.03, short=300),
             Target(

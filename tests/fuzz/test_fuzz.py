@@ -20,6 +20,7 @@ NAMES = (
     "data-set header",
     "header, two ways",
     "Part 10",
+    "pixel data",
     "PEM dates",
     "settings",
     "prompt set",

@@ -13,7 +13,7 @@ from tests.node.running import run
 
 RUNNER = CliRunner()
 COMMANDS = (
-    *("demo", "serve", "receive", "work", "deliver", "schedule", "send", "analyse", "status", "requeue"),
+    *("demo", "serve", "receive", "work", "deliver", "schedule", "send", "analyse", "frames", "status", "requeue"),
     *("routes", "models", "flags", "audit", "check-config", "evaluate", "train-embedded", "probe", "version"),
 )
 

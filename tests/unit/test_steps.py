@@ -1,11 +1,13 @@
 """The steps on the real ledger and store: what a lost file does, and that a step repeated finds its effect."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
 
 from config import load, model_digest, prompt_set_digest
+from config.schema import Settings
 from dicom_node import steps
 from dicom_node.emulator import send_files
 from dicom_node.keeping.object_store import ObjectStore
@@ -150,3 +152,24 @@ class TestWithACalibrationOfThisSite:
         words = readable_text(report)
         assert "REVIEW suggested" in words
         assert "UNVERIFIED" in words
+
+    @pytest.mark.parametrize(
+        ("explain", "results", "placed"),
+        [
+            ("present", ["sr-findings", "sr-regions"], True),
+            ("flagged", ["sr-findings", "gsps-outline"], True),
+            ("off", ["sr-findings", "sr-regions"], False),
+            ("present", ["sr-findings"], False),
+        ],
+    )
+    def test_places_are_looked_for_only_where_a_destination_shows_them(self, node, engine, tmp_path, *, explain, results, placed):
+        study = uid()
+        pixels = (chest() * 4095).astype("uint16")
+        receive(node, tmp_path, study, radiograph(study_uid=study, pixels=pixels, WindowCenter=2048, WindowWidth=4096))
+        steps.route(node)
+        folder = {"kind": "folder", "name": "archive", "folder": str(tmp_path / "archive"), "results": results}
+        changes = {"destinations": [folder], "work": {"explain": explain}}
+        settings = Settings.model_validate(node.settings.model_dump() | changes)
+        analysis = analyse(replace(node, settings=settings), engine)
+        assert any("regions=occlusion" in parameter for parameter in analysis.provenance.parameters) == placed
+        assert any(finding.regions for finding in analysis.findings) == placed

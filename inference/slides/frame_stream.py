@@ -1,0 +1,47 @@
+"""Frames of a level in the order in which they are wanted, each decoded when it is; a damaged one is told and passed over."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from inference.findings import ImageRef
+from inference.frames import Frame, UndecodableError, read_frames
+from inference.slides.levels import Level, PlacedFrame
+
+Damaged = Callable[[ImageRef, str], object]  # is told which frame cannot be decoded, and why
+
+_PATIENCE = 8  # frames in a row: after that the file is damaged, not a frame
+
+
+class FrameStream:
+    """Yields the frames of `wanted` (in that order) one by one; `frame()` is None for one that cannot be decoded, told to `damaged`.
+
+    One file is open for each part of the level; nothing is kept.
+
+    Raises (from `frame`):
+        UndecodableError: so many frames in a row cannot be decoded that the file cannot.
+    """
+
+    def __init__(self, level: Level, wanted: Sequence[PlacedFrame], *, maximum_megapixels: float, damaged: Damaged) -> None:
+        self._damaged = damaged
+        parts: dict[int, list[PlacedFrame]] = {}
+        for placed in wanted:
+            parts.setdefault(placed.part, []).append(placed)
+        self._parts = {part: self._frames(level, of_part, maximum_megapixels) for part, of_part in parts.items()}
+
+    def frame(self, placed: PlacedFrame) -> Frame | None:
+        """Return the next frame, which must be `placed`."""
+        return next(self._parts[placed.part])
+
+    def _frames(self, level: Level, wanted: Sequence[PlacedFrame], maximum_megapixels: float) -> Iterator[Frame | None]:
+        path, numbers = level.instances[wanted[0].part].path, [placed.frame_number for placed in wanted]
+        at, failures = 0, 0
+        while at < len(numbers):
+            try:
+                for frame in read_frames(path, numbers[at:], maximum_megapixels=maximum_megapixels):
+                    at, failures = at + 1, 0
+                    yield frame
+            except UndecodableError as exc:
+                at, failures = at + 1, failures + 1
+                if failures >= min(_PATIENCE, len(numbers)):
+                    raise
+                self._damaged(level.reference(wanted[at - 1]), str(exc))
+                yield None

@@ -1,0 +1,208 @@
+"""The checks on artefacts of known strength, on hostile frames, and what they share."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+from pydicom import Dataset
+
+from inference.artefacts import ARTEFACTS, spoil
+from inference.degradations import degrade
+from inference.findings import QualityGrade
+from inference.quality import CHECKS, Sample, check_frame
+from tests.phantoms import as_frame, chest_radiograph, head_ct
+
+PROJECTION = {"BodyPartExamined": "CHEST", "ViewPosition": "PA"}
+
+
+def chest(side=512):
+    """The drawn chest with ribs, vessels and a little noise, air beside it: sharp edges as a radiograph has."""
+    y, x = np.mgrid[0 : 1 : side * 1j, 0 : 1 : side * 1j]
+    body = np.asarray(Image.fromarray(chest_radiograph()).resize((side, side), Image.Resampling.BICUBIC))
+    ribs = 0.08 * (np.sin(60 * y + 12 * np.abs(x - 0.5)) > 0.6)
+    vessels = 0.05 * (np.sin(140 * x * y) * np.sin(90 * x) > 0.5)
+    noise = np.random.default_rng(3).normal(0, 0.004, (side, side))
+    return np.clip(body + ribs + vessels + noise, 0, 1).astype(np.float32)
+
+
+def slice_of_a_head(side=512):
+    """The drawn head with gyri and a little noise."""
+    y, x = np.mgrid[0 : 1 : side * 1j, 0 : 1 : side * 1j]
+    head = np.asarray(Image.fromarray(head_ct()).resize((side, side), Image.Resampling.BICUBIC))
+    gyri = 0.08 * (np.sin(70 * x + 9 * np.sin(25 * y)) > 0.5) * ((head > 0.3) & (head < 0.6))
+    noise = np.random.default_rng(4).normal(0, 0.004, (side, side)) * (head > 0.05)
+    return np.clip(head + gyri + noise, 0, 1).astype(np.float32)
+
+
+def header(**attributes):
+    made = Dataset()
+    for keyword, value in attributes.items():
+        setattr(made, keyword, value)
+    return made
+
+
+def grade(check, pixels, *, modality="DX", **attributes):
+    verdict = CHECKS[check](Sample(as_frame(pixels, modality=modality)), header(**(attributes or PROJECTION)))
+    return None if verdict is None else verdict.grade
+
+
+FAULTS = [
+    ("document", "text-page"),
+    ("document", "screen"),
+    ("colour", "coloured"),
+    ("collimation", "wide-field"),
+    ("annotation", "annotated"),
+    ("compressed", "compressed"),
+    ("grid-lines", "grid-lines"),
+    ("dead-lines", "dead-line"),
+    ("double-exposure", "double-exposure"),
+]
+
+
+@pytest.mark.parametrize(("check", "artefact"), FAULTS, ids=str)
+def test_an_artefact_of_medium_strength_is_found_and_a_clean_radiograph_passes(check, artefact):
+    spoilt = spoil(chest(), artefact, 0.5, np.random.default_rng(5))
+    assert grade(check, spoilt) is not QualityGrade.DIAGNOSTIC
+    assert grade(check, chest()) is QualityGrade.DIAGNOSTIC
+
+
+@pytest.mark.parametrize(("check", "kind"), [("noise", "noisy"), ("blurred", "blurred"), ("motion", "motion-blurred")], ids=str)
+@pytest.mark.parametrize(("pixels", "modality"), [(chest(), "DX"), (slice_of_a_head(), "CT")], ids=["DX", "CT"])
+def test_noise_blur_and_motion_of_medium_strength_are_found(check, kind, pixels, modality):
+    spoilt = degrade(pixels, kind, 0.5, np.random.default_rng(6), modality=modality)
+    assert grade(check, spoilt, modality=modality) is QualityGrade.LIMITED
+    assert grade(check, pixels, modality=modality) is QualityGrade.DIAGNOSTIC
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_chest_that_is_not_upright_is_found(turns):
+    assert grade("rotated", np.rot90(chest(), turns)) is QualityGrade.LIMITED
+    assert grade("rotated", chest()) is QualityGrade.DIAGNOSTIC
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"BodyPartExamined": "CHEST"}, {"BodyPartExamined": "CHEST", "ViewPosition": "LL"}, {"ViewPosition": "PA"}]
+)
+def test_only_frontal_chests_are_compared_with_the_mean_chest(attributes):
+    assert grade("rotated", np.rot90(chest()), **attributes) is None
+
+
+def test_a_frontal_chest_is_inverted_even_with_white_beside_it():
+    collimated = np.ones((640, 640), dtype=np.float32)
+    collimated[64:576, 64:576] = chest()
+    assert grade("inverted", collimated) is QualityGrade.DIAGNOSTIC
+    assert grade("inverted", 1 - chest()) is QualityGrade.LIMITED
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_a_slice_with_bright_air_is_inverted(modality):
+    assert grade("inverted", 1 - slice_of_a_head(), modality=modality) is QualityGrade.LIMITED
+    assert grade("inverted", slice_of_a_head(), modality=modality) is QualityGrade.DIAGNOSTIC
+
+
+def test_blur_is_judged_alike_whatever_the_size_of_the_frame():
+    """A sharp radiograph is sharp with 2048 pixels and with 256; blurred by the same share of its side it is blurred with both."""
+    for side in (256, 2048):
+        sharp = Image.fromarray((chest(side) * 255).astype(np.uint8))
+        blurred = np.asarray(sharp.filter(ImageFilter.GaussianBlur(0.02 * side))).astype(np.float32) / 255
+        assert grade("blurred", np.asarray(sharp).astype(np.float32) / 255) is QualityGrade.DIAGNOSTIC
+        assert grade("blurred", blurred) is QualityGrade.LIMITED
+
+
+def test_an_edge_of_the_collimator_is_no_dead_line():
+    collimated = chest()
+    collimated[:, :100] = 0
+    collimated[:60] = 1
+    assert grade("dead-lines", collimated) is QualityGrade.DIAGNOSTIC
+
+
+def test_half_a_dead_column_is_found():
+    spoilt = chest()
+    spoilt[256:, 300] = 0
+    assert grade("dead-lines", spoilt) is QualityGrade.LIMITED
+
+
+def test_three_equal_channels_are_no_colour():
+    assert grade("colour", np.repeat(chest()[..., None], 3, axis=2)) is QualityGrade.DIAGNOSTIC
+
+
+@pytest.mark.parametrize("modality", ["US", "ES", "XC", "OP", "SM"])
+def test_colour_is_no_fault_where_the_modality_makes_it(modality):
+    assert grade("colour", np.repeat(chest()[..., None], 3, axis=2) * [1, 0.4, 0.2], modality=modality) is None
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"DeviationIndex": 3.2, "ExposureIndex": 836, "TargetExposureIndex": 400}, "over"),
+        ({"DeviationIndex": 3.2, "ExposureIndex": 400, "TargetExposureIndex": 400}, "pixels"),
+        ({"DeviationIndex": 250}, "pixels"),
+    ],
+)
+def test_a_deviation_index_that_cannot_be_true_is_not_believed(attributes, expected):
+    verdict = CHECKS["over-exposed"](Sample(as_frame(chest())), header(**attributes))
+    assert (verdict.grade, "62494" in verdict.threshold_source) == (
+        (QualityGrade.LIMITED, True) if expected == "over" else (QualityGrade.DIAGNOSTIC, False)
+    )
+
+
+@pytest.mark.parametrize(
+    ("modality", "ratio", "expected"),
+    [("CT", 20, QualityGrade.LIMITED), ("CR", 20, QualityGrade.DIAGNOSTIC), ("CT", [4, 18], QualityGrade.LIMITED), ("ES", 90, None)],
+)
+def test_the_ratio_that_the_header_admits_is_compared_with_what_radiologists_accept(modality, ratio, expected):
+    assert grade("compression-ratio", chest(), modality=modality, LossyImageCompressionRatio=ratio) is expected
+    assert grade("compression-ratio", chest(), modality=modality) is None
+
+
+HOSTILE = {
+    "one pixel": np.zeros((1, 1)),
+    "black": np.zeros((300, 300)),
+    "white": np.ones((300, 300)),
+    "half": np.full((300, 300), 0.5),
+    "very wide": np.tile(np.linspace(0, 1, 20000, dtype=np.float32), (2, 1)),
+    "very high": np.tile(np.linspace(0, 1, 20000, dtype=np.float32)[:, None], (1, 3)),
+    "one row": np.linspace(0, 1, 5000)[None],
+    "chequered": np.indices((257, 255)).sum(0) % 2,
+    "white dot": np.pad(np.ones((1, 1)), 200),
+    "noise": np.random.default_rng(0).random((130, 1300)),
+    "colour": np.random.default_rng(1).random((70, 90, 3)),
+    "one coloured pixel": np.array([[[1.0, 0.0, 0.0]]]),
+    "100 x 100 stripes": np.tile([0.0, 1.0], (100, 50)),
+}
+
+
+@pytest.mark.parametrize("modality", ["DX", "CT", "MR", "US", "XC", "ES", "SM", "NM", "MG", "XA", "OT", ""])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_frame_makes_a_check_fail(name, modality):
+    frame = as_frame(HOSTILE[name], modality=modality)
+    with np.errstate(divide="raise", invalid="raise", over="raise"):
+        for check in CHECKS.values():
+            verdict = check(Sample(frame), header(**PROJECTION))
+            assert verdict is None or np.isfinite(verdict.measured)
+    assert check_frame(frame, header(**PROJECTION))
+
+
+def test_the_checks_leave_the_pixels_as_they_are_and_say_the_same_twice():
+    frame = as_frame(chest())
+    before = frame.pixels.copy()
+    assert check_frame(frame, header(**PROJECTION)) == check_frame(frame, header(**PROJECTION))
+    assert np.array_equal(frame.pixels, before)
+
+
+@pytest.mark.parametrize("artefact", ARTEFACTS)
+@pytest.mark.parametrize("shape", [(1, 1), (40, 300), (64, 64, 3)], ids=str)
+def test_artefacts_are_made_of_any_image_and_are_the_same_for_the_same_seed(artefact, shape):
+    if len(shape) == 3 and artefact in {"grid-lines", "dead-line", "double-exposure", "wide-field", "annotated"}:
+        pytest.skip("of grey images")
+    pixels = np.random.default_rng(0).random(shape, dtype=np.float32)
+    made = [spoil(pixels, artefact, 0.7, np.random.default_rng(2)) for _ in range(2)]
+    assert np.array_equal(*made)
+    assert made[0].dtype == np.float32
+    assert made[0].min() >= 0
+    assert made[0].max() <= 1
+
+
+@pytest.mark.parametrize("strength", [0, -0.1, 1.1])
+def test_a_strength_outside_its_range_is_refused(strength):
+    with pytest.raises(ValueError, match="strength"):
+        spoil(chest_radiograph(), "flat", strength, np.random.default_rng(0))
