@@ -53,6 +53,9 @@ class WindowSection(Section):
     width: float = Field(ge=1, description="Window Width, in HU.")
 
 
+CtWindow = Literal["header", "body-part"] | NamedWindow | WindowSection
+
+
 class RadiographSection(PercentileSection):
     """Projection X-rays: CR, DX, RG."""
 
@@ -86,7 +89,7 @@ class MammogramSection(PercentileSection):
 class CtSection(Section):
     """Computed tomography (CT). Three windows become red, green and blue."""
 
-    windows: tuple[Literal["header", "body-part"] | NamedWindow | WindowSection, ...] = Field(
+    windows: tuple[CtWindow, ...] = Field(
         ("header",),
         description="One window, or three for a model that was made for them: named, by Body Part Examined, or centre and width.",
     )

@@ -51,9 +51,9 @@ def write_page(folder: Path, analyses: Sequence[Illustrated], skipped: Sequence[
 
 
 def findings_in_words(analysis: Analysis) -> list[str]:
-    """Return a line for each finding, then what the images look like."""
+    """Return a line for each finding, then what the images look like, and how much of a slide was looked at."""
     shown = dict.fromkeys(f"looks like {kind.kind}, p = {kind.probability:.2f}" for kind in analysis.kinds)
-    return [*map(in_words, analysis.findings), *shown]
+    return [*map(in_words, analysis.findings), *shown, *analysis.remarks]
 
 
 def quality_in_words(analysis: Analysis) -> list[str]:

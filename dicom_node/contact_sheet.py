@@ -34,8 +34,11 @@ def pages(tiles: Sequence[Tile]) -> Iterator[NDArray[np.uint8]]:
 
 
 def small(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return display values in [0, 1] as 8 bits, made smaller to fit a tile."""
+    """Return display values in [0, 1] as 8 bits, made smaller to fit a tile, or each pixel larger to fill it."""
     picture = Image.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
+    larger = SIDE // max(picture.size)
+    if larger > 1:
+        picture = picture.resize((picture.width * larger, picture.height * larger), Image.Resampling.NEAREST)
     picture.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(picture)
 
@@ -67,5 +70,5 @@ def _draw(sheet: Image.Image, tile: Tile, lines: Sequence[str], *, left: int, to
 
 
 def _lines(tile: Tile) -> tuple[str, ...]:
-    lines = wrapped(tile.words, _LETTERS, SIDE)
+    lines = wrapped(tile.words, _LETTERS, SIDE - _GAP)
     return lines if len(lines) <= _MOST_LINES else (*lines[: _MOST_LINES - 1], "…")

@@ -1,5 +1,6 @@
 """Logs and metrics. Events are named in the past tense and carry UIDs; patient data never gets here."""
 
+import functools
 import logging
 import os
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, multiprocess
 from prometheus_client.core import GaugeMetricFamily
@@ -57,7 +59,7 @@ def configure_logging(settings: TelemetrySection, *, process: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if settings.log_format == "json":
-        shared += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        shared += [structlog.processors.format_exc_info, _as_json]
     else:
         shared.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback))
     structlog.configure(
@@ -68,11 +70,27 @@ def configure_logging(settings: TelemetrySection, *, process: str) -> None:
     keep_libraries_silent()
 
 
+_renderer = structlog.processors.JSONRenderer()
+_encoder = msgspec.json.Encoder(enc_hook=repr)
+
+
+def _as_json(logger: structlog.typing.WrappedLogger, method: str, event: structlog.typing.EventDict) -> str:
+    try:
+        return _encoder.encode(event).decode()
+    except (TypeError, ValueError, OverflowError):  # such as a file name that is no text, which the standard library takes all the same
+        return str(_renderer(logger, method, event))
+
+
+@functools.cache
+def _answers(status: int) -> Counter:
+    return INSTANCES.labels(f"0x{status:04X}")
+
+
 class InstanceMetrics:
     """Counts what the Storage SCP answers and whom it turns away."""
 
     def on_instance(self, status: int, seconds: float, size_bytes: int) -> None:
-        INSTANCES.labels(f"0x{status:04X}").inc()
+        _answers(status).inc()
         INSTANCE_SECONDS.observe(seconds)
         if status == 0:
             INSTANCE_BYTES.inc(size_bytes)

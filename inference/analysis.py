@@ -97,7 +97,7 @@ def analyse(
         except ModelOutputError as exc:
             failed = True
             reading.abstain(AbstentionReason.MODEL_FAILED, str(exc))
-        if questions.prompt_set is None and reading.used:
+        if questions.prompt_set is None and (looked.tiles or any(not is_slide(one) for one in reading.used)):
             reading.abstain(AbstentionReason.NO_MODEL, _NO_FINDINGS_ASKED)
     if route.quality:
         reading.quality += judge_headers(reading, series, left_out=len(excluded))

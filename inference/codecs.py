@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL.Image import DecompressionBombError
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels.decoders import ExplicitVRBigEndianDecoder, ExplicitVRLittleEndianDecoder
-from pydicom.pixels.decoders.base import Decoder, get_decoder
+from pydicom.pixels.decoders.base import Decoder, ExplicitVRBigEndianDecoder, ExplicitVRLittleEndianDecoder, get_decoder
 from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
 
 from inference import jpeg_extended
@@ -35,7 +34,6 @@ DECODING_PLUGINS: dict[str, tuple[str, ...]] = {
     "1.2.840.10008.1.2.5": ("pylibjpeg", "pydicom"),
 }
 RLE_LOSSLESS = "1.2.840.10008.1.2.5"
-JPEG_LOSSLESS = frozenset({"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"})
 # Frames of native encoding, one a fragment (PS3.5 A.4, A.4.13): pydicom has no decoder for these, and none is needed.
 ENCAPSULATED_UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
 DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"

@@ -15,6 +15,7 @@ import numpy as np
 from inference.codecs import CodecError, EncodedFrame, decode
 
 LENGTH = struct.Struct("<Q")
+READY = b"ready"  # said once, so that nobody's patience with a frame is spent on the start
 
 # What a decoder may take beside the frame: openjpeg holds 32-bit samples two or three times, and pydicom two copies of its own.
 _BYTES_A_SAMPLE = 64
@@ -35,6 +36,8 @@ def main() -> None:
     """Answer until the other side closes."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what libraries print must not get among the answers
+    answers.write(READY)
+    answers.flush()
     asked = sys.stdin.buffer
     while len(head := asked.read(LENGTH.size)) == LENGTH.size:
         frame = msgspec.msgpack.decode(asked.read(*LENGTH.unpack(head)), type=EncodedFrame)

@@ -16,11 +16,14 @@ import msgspec
 import numpy as np
 
 from inference.codecs import CodecError, EncodedFrame, Stored, decode
-from inference.decoder_process import LENGTH, Answer
+from inference.decoder_process import LENGTH, READY, Answer
 
 MOST_PROCESSES = 8
 _ENDS_WITHIN_S = 5.0
-_CRASHED = "the decoder crashed on this frame, so it is damaged; ask the sender to send it again"
+# A hundred times what the slowest decoder took when measured: JPEG 2000, 0.2 s a megapixel, and never less than a quarter of one.
+_LONGEST_S = 5.0
+_LONGEST_S_A_MEGAPIXEL = 20.0
+_CRASHED = "the decoder crashed or got stuck on this frame, so it is damaged; ask the sender to send it again"
 
 
 def processors() -> int:
@@ -45,6 +48,8 @@ class Decoders:
             return decode(frame)
         with self._free:
             process = self._taken()
+            stuck = threading.Timer(_LONGEST_S + _LONGEST_S_A_MEGAPIXEL * frame.samples / 1e6, process.kill)
+            stuck.start()
             try:
                 answer, values = _asked(process, frame)
             except BaseException as exc:
@@ -52,6 +57,8 @@ class Decoders:
                 if isinstance(exc, EOFError | BrokenPipeError):
                     raise CodecError(_CRASHED) from exc
                 raise
+            finally:
+                stuck.cancel()
             self._idle.append(process)
         if answer.refusal:
             raise CodecError(answer.refusal)
@@ -81,13 +88,19 @@ def _started() -> "subprocess.Popen[bytes]":
     package = str(Path(__file__).parents[1])
     beside = os.environ.get("PYTHONPATH")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (package, beside))), "OPENBLAS_NUM_THREADS": "1"}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "inference.decoder_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # decoders complain there, in words that nobody can match to an instance
         env=environment,
     )
+    try:
+        _read(cast("BufferedReader", process.stdout), len(READY))
+    except EOFError as exc:
+        _ended(process)
+        raise CodecError("no decoding process can be started; check the installation") from exc
+    return process
 
 
 def _asked(process: "subprocess.Popen[bytes]", frame: EncodedFrame) -> tuple[Answer, Stored]:
@@ -98,12 +111,14 @@ def _asked(process: "subprocess.Popen[bytes]", frame: EncodedFrame) -> tuple[Ans
     asks.flush()
     answer = msgspec.msgpack.decode(_read(answers, *LENGTH.unpack(_read(answers, LENGTH.size))), type=Answer)
     values = np.empty(answer.length, dtype=np.uint8)
-    if answer.length and answers.readinto(values.data) != answer.length:
+    if answer.refusal:
+        return answer, values
+    if answers.readinto(values.data) != answer.length:
         raise EOFError
-    return answer, values.view(answer.dtype or "u1").reshape(answer.shape)
+    return answer, values.view(answer.dtype).reshape(answer.shape)
 
 
-def _read(stream: BinaryIO, length: int) -> bytes:
+def _read(stream: BufferedReader, length: int) -> bytes:
     data = stream.read(length)
     if len(data) != length:
         raise EOFError

@@ -78,7 +78,7 @@ class EncapsulatedFrames:
 
     def _between(self, at: int, stop: int | None) -> bytes | None:
         """The fragments from `at` up to `stop`, or to the end if that is None; None if fragments do not lie like that."""
-        pieces = []
+        pieces: list[bytes] = []
         while stop is None or at < stop:
             header = self._header(at)
             if stop is None and (header == _SEQUENCE_DELIMITER or at >= self.end):
@@ -86,7 +86,7 @@ class EncapsulatedFrames:
                 break
             length = None if header is None else _length(header)
             piece = None if length is None else self._read(at + _ITEM_HEADER_BYTES, length)
-            if piece is None:
+            if piece is None or (pieces and piece.startswith(_STARTS_OF_CODESTREAM)):  # that is another frame
                 return None
             pieces.append(piece)
             at += _ITEM_HEADER_BYTES + len(piece)

@@ -82,8 +82,11 @@ def read_ahead(files: Sequence[tuple[Path, Sequence[int]]], *, maximum_megapixel
         closing(in_order(jobs, threads=threads, ahead=processors() + 1)) as decoded,
     ):
         source = _ByFile(decoded)
-        for number in range(len(files)):
-            yield source.frames_of(number)
+        try:
+            for number in range(len(files)):
+                yield source.frames_of(number)
+        finally:
+            source.closed = True
 
 
 class _ByFile:
@@ -92,8 +95,11 @@ class _ByFile:
     def __init__(self, decoded: "Iterator[tuple[int, Future[Frame]]]") -> None:
         self._decoded = decoded
         self._next: tuple[int, Future[Frame]] | None = None
+        self.closed = False
 
     def frames_of(self, number: int) -> Iterator[Frame]:
+        if self.closed:
+            raise RuntimeError("frames have to be taken while their files are iterated")
         while (following := self._next or next(self._decoded, None)) is not None:
             self._next = following
             if following[0] > number:

@@ -69,7 +69,8 @@ def _value(item: Dataset, keyword: str) -> object:
 def _index(values: npt.NDArray[np.generic], first: int, entries: int) -> npt.NDArray[np.int64]:
     if first >= _SIGNED_FROM and values.size and (values.dtype.kind == "i" or values.min() < 0 or values.max() < first):
         first -= 1 << 16  # SS, written or read as US
-    return np.clip(np.rint(values).astype(np.int64) - first, 0, entries - 1)
+    index: npt.NDArray[np.int64] = np.clip(np.rint(values).astype(np.int64) - first, 0, entries - 1)
+    return index
 
 
 def _segments(data: object, bits: int, *, little_endian: bool) -> Table:

@@ -13,7 +13,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from inference.attributes import number, text, uid
-from inference.codecs import DECODING_PLUGINS, ENCAPSULATED, FRAMES_IN_NATIVE_ENCODING, JPEG_LOSSLESS, RLE_LOSSLESS, EncodedFrame
+from inference.codecs import DECODING_PLUGINS, ENCAPSULATED, FRAMES_IN_NATIVE_ENCODING, RLE_LOSSLESS, EncodedFrame
 from inference.codestreams import pixels_claimed
 from inference.encapsulated import EncapsulatedFrames, EncapsulationError, extended_offset_table, open_encapsulated
 
@@ -74,7 +74,7 @@ class PixelData:
 
     @property
     def little_endian(self) -> bool:
-        return self.transfer_syntax.is_little_endian
+        return self.transfer_syntax != ExplicitVRBigEndian
 
     def read(self, frame_index: int) -> EncodedFrame:
         """One frame (0-based) as it lies in the file; nothing of the others is kept.
@@ -145,14 +145,7 @@ class PixelData:
         claimed = pixels_claimed(data) if self.transfer_syntax not in FRAMES_IN_NATIVE_ENCODING else None
         if claimed is not None and claimed > pixels:
             raise PixelDataError(f"the compressed frame claims {claimed} pixels, its header fewer; {_RESEND}")
-        samples = pixels * claim.samples_per_pixel
-        if self.transfer_syntax == RLE_LOSSLESS:
-            possible = _LONGEST_RUN * len(data) >= samples * claim.bits_allocated // _BITS_OF_A_BYTE
-        elif self.transfer_syntax in JPEG_LOSSLESS:  # a bit a sample at least (ISO/IEC 10918-1 H.1.2.2)
-            possible = _BITS_OF_A_BYTE * len(data) >= samples
-        else:
-            possible = True
-        if not possible:
+        if self.transfer_syntax == RLE_LOSSLESS and _LONGEST_RUN * len(data) < claim.frame_bits // _BITS_OF_A_BYTE:
             raise PixelDataError(f"{len(data)} compressed bytes cannot hold a frame of {pixels} pixels; {_RESEND}")
         return data
 
@@ -247,7 +240,7 @@ def _element(file: BinaryIO, transfer_syntax: UID) -> tuple[str, str, int]:
 
     The bytes decide if there is a VR: some senders write Implicit VR under an explicit transfer syntax, and pydicom reads their headers.
     """
-    order = "<" if transfer_syntax.is_little_endian else ">"
+    order = ">" if transfer_syntax == ExplicitVRBigEndian else "<"
     try:
         group, element, vr = struct.unpack(f"{order}HH2s", file.read(6))
         keyword = _KEYWORDS[group, element]

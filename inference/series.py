@@ -16,6 +16,8 @@ from inference.slices import Orientation, Slice, dot, slices_of
 
 # Slices of one stack: rows and columns point the same way within 1 degree. Planes of radial MR are further apart, rounding is not.
 _SAME_DIRECTION = 0.99985
+# Orientations in order of their numbers have their like close by; without a limit a hostile header costs the square of its frames.
+_NEAR = 64
 # The same place: closer than any slice spacing of a medical scanner (0.1 mm), wider than the rounding of a Decimal String.
 SAME_PLACE_MM = 0.01
 
@@ -95,7 +97,8 @@ def _parallel(slices: Sequence[Slice]) -> Iterator[tuple[Orientation, list[Slice
     found: list[tuple[Orientation, str, list[Slice]]] = []
     for orientation, stack in sorted(by_direction, key=lambda key: (key[0].row, key[0].column, key[1])):
         members = by_direction[orientation, stack]
-        same = next((group for leader, name, group in found if name == stack and _same_direction(leader, orientation)), None)
+        near = found[-_NEAR:]
+        same = next((group for leader, name, group in near if name == stack and _same_direction(leader, orientation)), None)
         if same is None:
             found.append((orientation, stack, members))
         else:

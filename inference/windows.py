@@ -82,6 +82,11 @@ def body_part_window(header: Dataset) -> NamedWindow:
     return BODY_PART_WINDOWS.get(text(header, "BodyPartExamined"), "soft-tissue")
 
 
+def by_default(window: Window) -> str:
+    """Return the words for a window that a CT image was shown through because it came without one."""
+    return f"{window} (default for CT)"
+
+
 def display(values: Floats, header: Dataset, frame_index: int, padding: Mask | None, *, little_endian: bool) -> tuple[Floats, str]:
     """Modality values of one frame as brightness in [0, 1] before inversion, and the words for what was done.
 
@@ -101,7 +106,7 @@ def display(values: Floats, header: Dataset, frame_index: int, padding: Mask | N
         return values / np.float32((1 << bits) - 1), f"{bits}-bit values as they are (no usable window)"
     if text(header, "Modality") == "CT" and number(header, "RescaleIntercept") is not None:
         default = ct_window(body_part_window(header))
-        return default.apply(values), f"{default} (default for CT)"
+        return default.apply(values), by_default(default)
     words = f"window from percentiles {PERCENTILES[0]:g} and {PERCENTILES[1]:g} (no usable window)"
     return spread(values, low, high), words
 

@@ -114,7 +114,7 @@ def pyramid(
     picture: Picture,
     *,
     spacing_um: float = 0.5,
-    tile: tuple[int, int] = (256, 256),
+    tile: tuple[int, int] = (128, 128),
     factors: Sequence[int] = (1, 4),
     table: Table = "basic",
     series: str = "2.25.88",

@@ -92,7 +92,7 @@ def frames(
         task = progress.add_task("Showing frames", total=len(instances))
         for found, picture in _shown(instances, manifest, each, settings.work.maximum_frame_megapixels, lambda: progress.advance(task)):
             shown.append(found)
-            tiles.append(Tile(pixels=picture, title=_title(found), words=found.reason or "; ".join(found.steps) or "as stored"))
+            tiles.append(Tile(pixels=picture, title=_title(found), words=_words(found)))
     written = _write(output, tiles) if output is not None else ()
     if as_json:
         typer.echo(msgspec.json.encode(shown, enc_hook=str).decode())
@@ -221,6 +221,10 @@ def _title(found: ShownFrame) -> str:
     size = f" {found.rows} x {found.columns}" if found.rows else ""
     frame = f" frame {found.frame_number}" if found.frame_number > 1 else ""
     return f"{found.number}  {found.modality or '(no modality)'}{size}{frame}"
+
+
+def _words(found: ShownFrame) -> str:
+    return f"{found.transfer_syntax}; {found.reason or '; '.join(found.steps) or 'as stored'}"
 
 
 def _write(output: Path, tiles: Sequence[Tile]) -> tuple[Path, ...]:

@@ -40,6 +40,10 @@ def quarantine_path(*, digest: str) -> Path:
     return _QUARANTINE / f"{digest}.dcm"
 
 
+def _folder_of(place: str) -> str:
+    return place.rpartition("/")[0]
+
+
 class ObjectStore:
     """Files that are complete and durable, or not there.
 
@@ -51,12 +55,13 @@ class ObjectStore:
 
     def __init__(self, folder: Path, *, power_loss: bool = True) -> None:
         self._folder = folder.absolute()
+        self._root = os.fspath(self._folder)
         self._incoming = os.fspath(self._folder / _INCOMING)
         self._power_loss = power_loss
-        self._durable_folders: set[Path] = set()
+        self._durable_folders: set[str] = set()
         self._lock = Lock()
         for name in (_INCOMING, _RECEIVED, _QUARANTINE):
-            self._make_folder(self._folder / name)
+            self._make_folder(os.fspath(self._folder / name))
 
     def absolute(self, relative: Path) -> Path:
         """Return the place of a file in the file system.
@@ -64,9 +69,14 @@ class ObjectStore:
         Raises:
             ValueError: the path leads out of the store.
         """
-        if relative.is_absolute() or ".." in relative.parts:
+        return Path(self._place(relative))
+
+    def _place(self, relative: Path) -> str:
+        """As `absolute`. What is done for each object goes by text: a Path costs more than the system call that it is for."""
+        text = os.fspath(relative)
+        if text.startswith("/") or ".." in text.split("/"):
             raise ValueError(f"not a path inside the object store: {relative}")
-        return self._folder / relative
+        return f"{self._root}/{text}"
 
     def free_bytes(self) -> int:
         """Return the space left for us, in bytes."""
@@ -96,13 +106,13 @@ class ObjectStore:
     def keep_all(self, files: Sequence[tuple["IncomingFile", Path]]) -> tuple[OSError | None, ...]:
         """Make files durable under their names, together, and return what went wrong with each. No temporary name is left."""
         failures = self._synchronise_files([file for file, _ in files])
-        targets = [self.absolute(relative) for _, relative in files]
-        folders: dict[Path, OSError | None] = {}
+        targets = [self._place(relative) for _, relative in files]
+        folders: dict[str, OSError | None] = {}
         for number, ((file, _), target) in enumerate(zip(files, targets, strict=True)):
             if failures[number] is None:
                 try:
                     self._link(file.path, target)
-                    folders[target.parent] = None
+                    folders[_folder_of(target)] = None
                 except OSError as exc:
                     failures[number] = exc
         for folder in folders:
@@ -111,7 +121,7 @@ class ObjectStore:
             except OSError as exc:
                 folders[folder] = exc
         for number, ((file, _), target) in enumerate(zip(files, targets, strict=True)):
-            failures[number] = failures[number] or folders.get(target.parent)
+            failures[number] = failures[number] or folders.get(_folder_of(target))
             file.discard()
         return tuple(failures)
 
@@ -197,29 +207,29 @@ class ObjectStore:
 
     def place(self, source: Path, relative: Path) -> None:
         """Give a complete, synchronised file of this file system its final name. The first file under a name wins."""
-        target = self.absolute(relative)
+        target = self._place(relative)
         self._link(source, target)
-        self._synchronise(target.parent)
+        self._synchronise(_folder_of(target))
 
-    def _link(self, source: Path | str, target: Path) -> None:
+    def _link(self, source: Path | str, target: str) -> None:
         """Give a file its final name; its folder is to be synchronised before anybody is told."""
-        self._make_folder(target.parent)
+        self._make_folder(_folder_of(target))
         # If another writer was first, it may not have synchronised the folder yet: we do.
         with contextlib.suppress(FileExistsError):
             os.link(source, target)
         failpoint("store.placed")
 
-    def _synchronise(self, folder: Path) -> None:
+    def _synchronise(self, folder: Path | str) -> None:
         if self._power_loss:
             synchronise_folder(folder)
 
-    def _make_folder(self, folder: Path) -> None:
+    def _make_folder(self, folder: str) -> None:
         """Make a folder and its name durable. Once a process and folder: one that exists may not be durable yet."""
+        if folder in self._durable_folders:
+            return
         with self._lock:
-            if folder in self._durable_folders:
-                return
-            folder.mkdir(parents=True, exist_ok=True)
-            current = folder
+            current = Path(folder)
+            current.mkdir(parents=True, exist_ok=True)
             while current != self._folder.parent:
                 self._synchronise(current.parent)
                 current = current.parent

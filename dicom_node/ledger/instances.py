@@ -86,17 +86,24 @@ class Instances(Rows):
         Raises:
             SQLAlchemyError: the ledger cannot be written now; nothing is recorded.
         """
+        if self._all_are_new(arrivals):
+            return (Recorded.NEW,) * len(arrivals)
         try:
-            with self._write_often() as connection:
-                new = record_newcomers(connection, arrivals)
-                return tuple(
-                    Recorded.NEW if place in new else self._record(connection, arrival.instance, urgent=arrival.urgent)
-                    for place, arrival in enumerate(arrivals)
-                )
+            with self._write() as connection:
+                return tuple(self._record(connection, arrival.instance, urgent=arrival.urgent) for arrival in arrivals)
         except _refusals(self._engine.dialect) as exc:
             if len(arrivals) == 1:
                 return (exc,)
         return tuple(outcome for arrival in arrivals for outcome in self.record_instances((arrival,)))
+
+    def _all_are_new(self, arrivals: Sequence[Arrival]) -> bool:
+        """Record instances the short way; False, and nothing is recorded, if one of them needs the long one."""
+        try:
+            with self._write_often() as transaction:
+                record_newcomers(transaction, arrivals)
+        except _refusals(self._engine.dialect):
+            return False
+        return True
 
     def _record(self, connection: Connection, instance: ReceivedInstance, *, urgent: bool) -> Recorded:
         of_instance = instances.c.sop_instance_uid == instance.sop_instance_uid

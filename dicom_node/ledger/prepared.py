@@ -1,46 +1,37 @@
 """Statements that are compiled once: SQLAlchemy takes longer to look at a statement than SQLite to execute it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
+from sqlalchemy import Dialect, Insert, Update
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverTransaction:
+    """A transaction of the database driver itself, whose errors it raises, and the dialect that its statements are in."""
+
+    cursor: Any
+    dialect: Dialect
 
 
 class Prepared:
-    """A statement for many executions, by the database driver itself, whose errors it raises.
+    """A statement for many executions. All its parameters are `bindparam`s, and each has its column's type."""
 
-    All its parameters are `bindparam`s, and each has its column's type; what a SELECT returns is as the driver gives it.
-    """
-
-    def __init__(self, statement: Select[Any] | Insert | Update | Delete) -> None:
+    def __init__(self, statement: Insert | Update) -> None:
         self._statement = statement
         self._of_dialect: dict[str, _Compiled] = {}
 
-    def rows(self, connection: Connection, **values: object) -> Sequence[tuple[Any, ...]]:
-        """Execute a SELECT and return what the database driver gives."""
-        cursor = connection.connection.cursor()
-        cursor.execute(*self._ready(connection, values))
-        rows: Sequence[tuple[Any, ...]] = cursor.fetchall()
-        cursor.close()
-        return rows
+    def execute(self, transaction: DriverTransaction, **values: object) -> int:
+        """Execute, and return how many rows that made or changed."""
+        compiled = self._compiled(transaction.dialect)
+        transaction.cursor.execute(compiled.sql, compiled.parameters(values))
+        return int(transaction.cursor.rowcount)
 
-    def execute(self, connection: Connection, **values: object) -> None:
-        """Execute."""
-        cursor = connection.connection.cursor()
-        cursor.execute(*self._ready(connection, values))
-        cursor.close()
-
-    def execute_many(self, connection: Connection, values: Sequence[Mapping[str, object]]) -> None:
+    def execute_many(self, transaction: DriverTransaction, values: Sequence[Mapping[str, object]]) -> None:
         """Execute once for each mapping."""
-        compiled = self._compiled(connection.dialect)
-        cursor = connection.connection.cursor()
-        rows: Any = [compiled.parameters(one) for one in values]
-        cursor.executemany(compiled.sql, rows)
-        cursor.close()
-
-    def _ready(self, connection: Connection, values: Mapping[str, object]) -> tuple[str, Any]:
-        compiled = self._compiled(connection.dialect)
-        return compiled.sql, compiled.parameters(values)
+        compiled = self._compiled(transaction.dialect)
+        transaction.cursor.executemany(compiled.sql, [compiled.parameters(one) for one in values])
 
     def _compiled(self, dialect: Dialect) -> "_Compiled":
         found = self._of_dialect.get(dialect.name)
@@ -50,16 +41,16 @@ class Prepared:
 
 
 class _Compiled:
-    def __init__(self, statement: Select[Any] | Insert | Update | Delete, dialect: Dialect) -> None:
+    def __init__(self, statement: Insert | Update, dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)
         self.sql = str(compiled)
-        self._positions: tuple[str, ...] | None = tuple(compiled.positiontup) if compiled.positiontup is not None else None
-        self._processors: dict[str, Callable[[Any], Any]] = {}
-        for name, bind in compiled.binds.items():
-            processor = bind.type.dialect_impl(dialect).bind_processor(dialect)
-            if processor is not None:
-                self._processors[name] = processor
+        self._by_position = compiled.positiontup is not None
+        # In this order, each with what turns its value into one that the driver takes.
+        self._binds: list[tuple[str, Callable[[Any], Any] | None]] = [
+            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
+            for name in compiled.positiontup or compiled.binds
+        ]
 
-    def parameters(self, values: Mapping[str, object]) -> tuple[object, ...] | dict[str, object]:
-        processed = {name: self._processors[name](value) if name in self._processors else value for name, value in values.items()}
-        return processed if self._positions is None else tuple(processed[name] for name in self._positions)
+    def parameters(self, values: Mapping[str, object]) -> Sequence[object] | Mapping[str, object]:
+        ready = [values[name] if process is None else process(values[name]) for name, process in self._binds]
+        return ready if self._by_position else {name: value for (name, _), value in zip(self._binds, ready, strict=True)}

@@ -7,15 +7,17 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, create_engine, event, insert, inspect, text
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, Select, create_engine, event, insert, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node import migrations
 from dicom_node.failpoints import failpoint
 from dicom_node.ledger import tables
+from dicom_node.ledger.prepared import DriverTransaction
 
 BUSY_TIMEOUT_MS = 30_000
+_BEGIN_WRITING = "BEGIN IMMEDIATE"  # pysqlite opens transactions late and lazily; a claim must hold the write lock from its first read
 CLOCK_SKEW = timedelta(seconds=5)
 """What clocks of several hosts may differ by."""
 
@@ -25,7 +27,6 @@ def _open(url: str, *, power_loss: bool) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
         return engine
 
-    # pysqlite opens transactions late and lazily; a claim must hold the write lock from its first read.
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
@@ -36,7 +37,7 @@ def _open(url: str, *, power_loss: bool) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         read_only = connection.get_execution_options().get("read_only", False)
-        connection.connection.cursor().execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        connection.connection.cursor().execute("BEGIN" if read_only else _BEGIN_WRITING)
 
     return engine
 
@@ -59,7 +60,7 @@ class Rows:
             LedgerError: the database cannot be opened or migrated.
         """
         self._is_there = is_there
-        self._kept: Connection | None = None
+        self._kept: PoolProxiedConnection | None = None
         self._kept_lock = Lock()
         self._engine = _open(url, power_loss=power_loss)
         try:
@@ -105,17 +106,21 @@ class Rows:
         failpoint("ledger.committed")
 
     @contextmanager
-    def _write_often(self) -> Iterator[Connection]:
-        """As `_write`, on a connection that is kept: borrowing one each time takes longer than to write a few rows."""
+    def _write_often(self) -> Iterator[DriverTransaction]:
+        """As `_write`, by the driver alone and on a kept connection: what SQLAlchemy does takes longer than to write a few rows."""
         with self._kept_lock:
-            connection = self._kept or self._engine.connect()
+            connection = self._kept or self._engine.raw_connection()
             self._kept = None
             try:
-                with connection.begin():
-                    yield connection
-                    failpoint("ledger.commit")
+                cursor = connection.cursor()
+                if self._engine.dialect.name == "sqlite":  # other drivers begin with the first statement
+                    cursor.execute(_BEGIN_WRITING)
+                yield DriverTransaction(cursor=cursor, dialect=self._engine.dialect)
+                failpoint("ledger.commit")
+                connection.commit()
+                cursor.close()
             except BaseException:
-                connection.close()
+                connection.close()  # which rolls back
                 raise
             self._kept = connection
         failpoint("ledger.committed")

@@ -3,9 +3,9 @@
 While one batch is written, the next collects: nobody waits for a clock, and the slower the disk, the larger the batches.
 """
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from threading import Condition, Thread
+from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
+from threading import Thread
 
 from dicom_node.receiving.reception import Answer
 from dicom_node.receiving.storage_session import Submission
@@ -25,9 +25,7 @@ class GroupCommit:
         """`complete` makes a batch durable and never raises; `answered` is told of it in this object's thread."""
         self._complete = complete
         self._answered = answered
-        self._waiting: deque[Submission] = deque()
-        self._changed = Condition()
-        self._stopping = False
+        self._waiting: SimpleQueue[Submission | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name="group-commit", daemon=True)
 
     def start(self) -> None:
@@ -36,23 +34,25 @@ class GroupCommit:
 
     def submit(self, submission: Submission) -> None:
         """Let a complete data set be part of the next batch."""
-        with self._changed:
-            self._waiting.append(submission)
-            self._changed.notify()
+        self._waiting.put(submission)
 
     def stop(self) -> None:
-        """Commit what waits, then end."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
+        """Commit what waits, then end; nothing may be submitted any more."""
+        self._waiting.put(None)
         self._thread.join()
 
     def _run(self) -> None:
-        while batch := self._next_batch():
+        for batch in self._batches():
             self._answered(tuple(zip(batch, self._complete(batch), strict=True)))
 
-    def _next_batch(self) -> list[Submission]:
-        with self._changed:
-            while not self._waiting and not self._stopping:
-                self._changed.wait()
-            return [self._waiting.popleft() for _ in range(min(len(self._waiting), _LARGEST_BATCH))]
+    def _batches(self) -> Iterator[list[Submission]]:
+        """Yield what waits, whenever something does, until the queue ends with None."""
+        while (submission := self._waiting.get()) is not None:
+            batch = [submission]
+            while len(batch) < _LARGEST_BATCH and not self._waiting.empty():
+                following = self._waiting.get()
+                if following is None:
+                    self._waiting.put(None)
+                    break
+                batch.append(following)
+            yield batch

@@ -123,6 +123,9 @@ class Acceptor:
                 self._pass_on(view[at : at + taken])
                 at += taken
                 continue
+            if end - at >= pdus.HEADERS.size and self._begin_plain_data(view, at):
+                at += pdus.HEADERS.size
+                continue
             taken = min(self._needed - len(self._collected), end - at)
             if taken == self._needed:
                 self._take_all(view[at : at + taken])
@@ -159,6 +162,20 @@ class Acceptor:
         if self.state is not State.IDLE:
             self._do(Event.CLOSED)
         self.finished = True
+
+    def _begin_plain_data(self, view: memoryview, at: int) -> bool:
+        """Take both headers of a P-DATA-TF that holds one presentation data value, as nearly all do; False for what goes the long way."""
+        if self._pdu is not None or self._collected or self.state is not State.ESTABLISHED:
+            return False
+        kind, length, value_length, context_id, control = pdus.HEADERS.unpack_from(view, at)
+        size = value_length - pdus.PDV_OVERHEAD
+        if kind != pdus.P_DATA_TF or length != size + pdus.PDV_HEADER.size or size <= 0 or length > self._longest:
+            return False
+        self.pdus_begun += 1
+        self._do(Event.DATA_PDU)
+        self._pdu, self._pdu_left = Event.DATA_PDU, 0
+        self._pdv, self._passing = (context_id, control), size
+        return True
 
     def _take_all(self, content: memoryview) -> None:
         """Take what was needed as a whole: a PDU header, a PDV header, or the body of a short PDU or of a request."""
@@ -243,6 +260,8 @@ class Acceptor:
 
     def _do(self, event: Event, reason: int = _UNEXPECTED_PDU) -> None:
         action, self.state = transition(self.state, event)
+        if action is Action.DT_2:
+            return
         if action in _STARTS_TIMER:
             self.timer_runs = True
         elif action in _STOPS_TIMER:

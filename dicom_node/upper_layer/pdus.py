@@ -15,6 +15,8 @@ HEADER = struct.Struct(">BxL")
 PDV_HEADER = struct.Struct(">LBB")
 """Length (of what follows the length), presentation context ID and message control header (PS3.8 9.3.5.1, Annex E.2)."""
 PDV_OVERHEAD = 2
+HEADERS = struct.Struct(">BxLLBB")
+"""Both headers: of a P-DATA-TF and of its first presentation data value."""
 
 _ITEM = struct.Struct(">BxH")
 _FIXED = struct.Struct(">Hxx16s16s32x")

@@ -57,4 +57,4 @@ def _encoded(linear: NDArray[np.float64]) -> NDArray[np.uint8]:
     """IEC 61966-2-1."""
     inside = np.clip(linear, 0, 1)
     values = np.where(inside <= 0.0031308, 12.92 * inside, 1.055 * inside ** (1 / 2.4) - 0.055)  # noqa: PLR2004 - the standard's
-    return np.rint(values * 255).astype(np.uint8)
+    return np.asarray(np.rint(values * 255), dtype=np.uint8)

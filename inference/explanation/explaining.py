@@ -114,7 +114,7 @@ class _Seen:
     def by(self, model: ModelManifest, image: ImageRef) -> Frame | None:
         """The view that the model was shown."""
         frame = self.decoded(image)
-        return frame and viewed(frame, self.header(image), model.views, self._ranges)
+        return None if frame is None else viewed(frame, self.header(image), model.views, self._ranges)
 
 
 def _faults_located(analysis: Analysis, seen: _Seen) -> tuple[Analysis, tuple[Picture, ...]]:
@@ -125,7 +125,7 @@ def _faults_located(analysis: Analysis, seen: _Seen) -> tuple[Analysis, tuple[Pi
     pictures: list[Picture] = []
     for verdict in list(reversed(first.values()))[:MOST]:
         frame = seen.decoded(verdict.image)
-        region = frame and place_of_fault(frame, seen.header(verdict.image), verdict)
+        region = None if frame is None else place_of_fault(frame, seen.header(verdict.image), verdict)
         if frame is not None and region is not None:
             placed[verdict] = region
             pictures.append(outline(frame, region, caption=f"{verdict.sentence} ({verdict.check})"))
@@ -189,10 +189,14 @@ def _views(label: str, model: ModelManifest, prompt_set: PromptSet) -> tuple[str
 
 
 def _caption(finding: Finding, heat_map: HeatMap, model: ModelManifest) -> str:
-    frame = f" on frame {heat_map.image.frame_number}" if finding.key_images else ""
-    said = f"probability {finding.score:.2f}, {finding.presence.value}"
-    number = said if finding.calibrated else f"score {finding.score:.2f}, not calibrated"
-    return f"{finding.concept.meaning}: {number}. {model.name} scores {heat_map.score:.3f}{frame}."
+    """What the finding says; where that is another number than the score of this frame, both."""
+    if not finding.calibrated and not finding.key_images:
+        return f"{finding.concept.meaning}: score {finding.score:.3f} by {model.name}, not calibrated."
+    kind = (
+        f"probability {finding.score:.2f}, {finding.presence.value}" if finding.calibrated else f"score {finding.score:.3f}, not calibrated"
+    )
+    frame = f" frame {heat_map.image.frame_number}" if finding.key_images else " this image"
+    return f"{finding.concept.meaning}: {kind}. {model.name} gives{frame} the score {heat_map.score:.3f}."
 
 
 def _located(analysis: Analysis, regions: dict[tuple[str, ImageRef], list[Region]]) -> Analysis:

@@ -20,13 +20,13 @@ LOCAL = frozenset({"burnt-in-text", "annotation", "dead-lines"})
 _PART = GRID // 4  # cells: a quarter of the side, which text and lines fit into
 _STEP = _PART // 2
 _SCALES = (None, 1024, 512)  # longest side in pixels; checks for text look at the last two, for lines at all pixels
-_MOST = 0.5  # of the parts that show the most of it
+_MOST = 0.5  # of the parts where it is plainest; of the frame
 
 
 def place_of_fault(frame: Frame, header: Dataset, verdict: QualityVerdict) -> Region | None:
     """Return the box around the parts of the frame of which the check says the same; None if it says it of no part alone.
 
-    `frame` is as it was decoded. Of several places the one with the most parts counts.
+    `frame` is as it was decoded. Of several places the one with the most parts counts. What covers most of the frame has no place in it.
     """
     if verdict.check not in LOCAL or verdict.grade is QualityGrade.DIAGNOSTIC:
         return None
@@ -35,6 +35,8 @@ def place_of_fault(frame: Frame, header: Dataset, verdict: QualityVerdict) -> Re
         shares = _shares(seen, header, verdict.check)
         if shares.any():
             cells = hottest_part(shares, shares >= _MOST * shares.max())
+            if cells.mean() > _MOST:
+                return None
             rows, columns = frame.pixels.shape[:2]
             return box_around(cells, verdict.image, rows=rows, columns=columns, crop=frame.crop)
     return None
@@ -47,7 +49,7 @@ def _shares(frame: Frame, header: Dataset, check: str) -> NDArray[np.float32]:
         found = CHECKS[check](Sample(part), header)
         parts[cells] += 1
         faulty[cells] += found is not None and found.grade is not QualityGrade.DIAGNOSTIC
-    return faulty / np.maximum(parts, 1)
+    return np.asarray(faulty / np.maximum(parts, 1), dtype=np.float32)
 
 
 def _parts(frame: Frame) -> Iterator[tuple[tuple[slice, slice], Frame]]:

@@ -35,7 +35,7 @@ def hidden(pixels: Floats, filling: Floats, window: Floats) -> Floats:
     rows, columns = pixels.shape[:2]
     share = np.asarray(Image.fromarray(window).resize((columns, rows), Image.Resampling.BILINEAR))
     share = np.clip(share if pixels.ndim == window.ndim else share[..., np.newaxis], 0, 1)
-    return np.clip(pixels + (filling - pixels) * share, 0, 1)
+    return np.asarray(np.clip(pixels + (filling - pixels) * share, 0, 1), dtype=np.float32)
 
 
 def blurred(pixels: Floats) -> Floats:
@@ -65,4 +65,4 @@ def _of_size(side: float, across: int) -> Floats:
     cells = (np.arange(GRID) + 0.5) / GRID
     distance = np.abs(cells - centres[:, np.newaxis]) / (side / 2)
     profile = np.clip((1 - distance) / _EDGE, 0, 1)
-    return np.einsum("ay,bx->abyx", profile, profile).reshape(-1, GRID, GRID).astype(np.float32)
+    return np.asarray(np.einsum("ay,bx->abyx", profile, profile).reshape(-1, GRID, GRID), dtype=np.float32)

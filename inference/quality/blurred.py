@@ -3,19 +3,19 @@
 from pydicom import Dataset
 
 from config import Code
-from inference.quality.check import MeasuringCheck, limits
+from inference.quality.check import MeasuringCheck, held_out, limits
 from inference.quality.sample import Sample
 from inference.quality.sharpness import directional_sharpness
 
 _LIMITS = limits(
     "1",
-    ("CR DX RG", 0.275, "tuning"),
-    ("CT", 0.3, "tuning"),
-    ("MR", 0.275, "tuning"),
-    ("US", 0.29, "tuning"),
-    ("XC", 0.27, "tuning"),
-    ("ES", 0.29, "tuning"),
-    ("SM", 0.277, "tuning"),
+    ("CR DX RG", 0.266, held_out("0 of 15", "15 of 15")),
+    ("CT", 0.2825, held_out("0 of 6", "6 of 6")),
+    ("MR", 0.278, held_out("0 of 22", "22 of 22")),
+    ("US", 0.2976, held_out("0 of 8", "8 of 8")),
+    ("XC", 0.274, held_out("0 of 31", "24 of 24")),
+    ("ES", 0.281, held_out("0 of 25", "24 of 24")),
+    ("SM", 0.2746, held_out("0 of 26", "24 of 24")),
 )
 
 

@@ -23,7 +23,7 @@ CODE = Code(value="111215", scheme="DCM", meaning="Artifact(s) other than grid o
 
 Grey = npt.NDArray[np.uint8]
 
-_LONGEST_SIDES = (1024, 512)
+_LONGEST_SIDES = (1024, 512, 256)
 _STROKE_WIDTH = 9
 _STROKE_CONTRAST = 90
 _WINDOW_ROWS = 8
@@ -33,9 +33,9 @@ _WINDOW_COLUMNS = 64
 class BurntInText:
     """A line of characters in the pixels, in any modality: a hint that a name or number may be there, not a reading of it.
 
-    Measured: on at most 1024 pixels a side, and again on 512 for larger letters, strokes are what a 9 x 9 opening (bright text) or closing
-    (dark text) takes away by more than 90 of 255; the number of stroke beginnings a row, averaged over a window of 8 rows and 64 columns,
-    greatest over the frame.
+    Measured: on at most 1024 pixels a side, and again on 512 and 256 for larger letters, strokes are what a 9 x 9 opening (bright text) or
+    closing (dark text) takes away by more than 90 of 255; the number of stroke beginnings a row, averaged over a window of 8 rows and 64
+    columns, greatest over the frame.
     LIMITED only where nobody expects it: Burned In Annotation (0028,0301) says NO, or says nothing and the modality writes no text.
     """
 

@@ -6,7 +6,7 @@ import numpy as np
 from pydicom import Dataset
 
 from config import Code
-from inference.quality.check import MeasuringCheck, limits
+from inference.quality.check import MeasuringCheck, held_out, limits
 from inference.quality.luminance import Floats
 from inference.quality.sample import Sample
 
@@ -16,13 +16,13 @@ _SMALLEST_STEP = 1e-4
 
 _LIMITS = limits(
     "1",
-    ("CR DX RG", 4.5, "tuning"),
-    ("CT", 2.0, "tuning"),
-    ("MR", 4.2, "tuning"),
-    ("US", 2.5, "tuning"),
-    ("XC", 5.0, "tuning"),
-    ("ES", 4.0, "tuning"),
-    ("SM", 3.2, "tuning"),
+    ("CR DX RG", 7.1, held_out("0 of 15", "15 of 15")),
+    ("CT", 1.72, held_out("0 of 6", "6 of 6")),
+    ("MR", 5.0, held_out("0 of 22", "22 of 22")),
+    ("US", 5.0, held_out("0 of 8", "1 of 8")),
+    ("XC", 8.2, held_out("0 of 31", "24 of 24")),
+    ("ES", 4.3, held_out("0 of 25", "23 of 24")),
+    ("SM", 4.1, held_out("0 of 26", "24 of 24")),
 )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from pydicom import Dataset
 
 from config import Code
-from inference.quality.check import MeasuringCheck, limits
+from inference.quality.check import MeasuringCheck, held_out, limits
 from inference.quality.luminance import Floats
 from inference.quality.sample import Sample
 
@@ -16,7 +16,9 @@ _BORDER = 0.03  # of a side, where images have frames
 
 _LIMITS = limits(
     "1",
-    ("CR DX RG CT MR", 0.045, "tuning"),
+    ("CR DX RG", 0.055, held_out("0 of 15", "15 of 15")),
+    ("CT", 0.055, held_out("0 of 6", "6 of 6")),
+    ("MR", 0.055, held_out("0 of 22", "21 of 22")),
 )
 
 

@@ -3,19 +3,19 @@
 from pydicom import Dataset
 
 from config import Code
-from inference.quality.check import MeasuringCheck, limits
+from inference.quality.check import MeasuringCheck, held_out, limits
 from inference.quality.sample import Sample
 from inference.quality.sharpness import directional_sharpness
 
 _LIMITS = limits(
     "1",
-    ("CR DX RG", 0.267, "tuning"),
-    ("CT", 0.275, "tuning"),
-    ("MR", 0.266, "tuning"),
-    ("US", 0.28, "tuning"),
-    ("XC", 0.2645, "tuning"),
-    ("ES", 0.275, "tuning"),
-    ("SM", 0.2665, "tuning"),
+    ("CR DX RG", 0.262, held_out("0 of 15", "15 of 15")),
+    ("CT", 0.274, held_out("0 of 6", "6 of 6")),
+    ("MR", 0.2704, held_out("0 of 22", "22 of 22")),
+    ("US", 0.2818, held_out("0 of 8", "8 of 8")),
+    ("XC", 0.2645, held_out("0 of 31", "23 of 24")),
+    ("ES", 0.2745, held_out("0 of 25", "24 of 24")),
+    ("SM", 0.268, held_out("2 of 26", "22 of 24")),
 )
 
 

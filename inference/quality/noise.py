@@ -4,7 +4,7 @@ import numpy as np
 from pydicom import Dataset
 
 from config import Code
-from inference.quality.check import MeasuringCheck, limits
+from inference.quality.check import MeasuringCheck, held_out, limits
 from inference.quality.luminance import Floats
 from inference.quality.sample import Sample
 
@@ -17,18 +17,18 @@ _BLACK_AND_WHITE = frozenset({"CR", "DX", "RG", "CT", "MR"})
 
 _LIMITS = limits(
     "1",
-    ("CR DX RG", 0.032, "tuning"),
-    ("CT", 0.04, "tuning"),
-    ("MR", 0.038, "tuning"),
-    ("XC", 0.01, "tuning"),
-    ("ES", 0.016, "tuning"),
+    ("CR DX RG", 0.032, held_out("0 of 15", "15 of 15")),
+    ("CT", 0.036, held_out("0 of 6", "6 of 6")),
+    ("MR", 0.0455, held_out("0 of 22", "20 of 22")),
+    ("XC", 0.0144, held_out("0 of 31", "24 of 24")),
+    ("ES", 0.0206, held_out("0 of 25", "22 of 24")),
 )
 
 
 def noise(sample: Sample, _header: Dataset) -> float | None:
     """The standard deviation of the noise, of grey images as a share of their contrast; None for a frame below 64 pixels a side.
 
-    The median of the absolute diagonal Haar coefficients over 0.6745 (Donoho and Johnstone, Biometrika 1994, section 4.1), on the working
+    The median of the absolute diagonal Haar coefficients over 0.6745 (Donoho and Johnstone, Biometrika 1994), on the working
     scale, outside black and white. Of photographs, whose coding smooths the finest details, it is taken one level coarser.
     """
     if min(sample.working.shape) < _FEWEST_PIXELS:

@@ -7,7 +7,7 @@ from pydicom import Dataset
 
 from config import Code
 from inference.findings import QualityVerdict
-from inference.quality.check import MeasuringCheck, limits
+from inference.quality.check import MeasuringCheck, held_out, limits
 from inference.quality.deviation_index import HIGHEST, index_verdict
 from inference.quality.sample import Sample
 
@@ -15,7 +15,6 @@ _CODE = Code(value="111212", scheme="DCM", meaning="Over exposed")
 _GOOD = "No sign of too much exposure."
 _BAD = "Too much exposure: the image is dark, or the patient got more dose than needed."
 _BRIGHT_END, _DARK_END = 0.95, 0.1
-_WHITE = 0.98
 
 _RADIOGRAPH_LIMITS = limits(
     "1",
@@ -26,29 +25,19 @@ _RADIOGRAPH_LIMITS = limits(
         "half the range 80 %",
     ),
 )
-_PHOTOGRAPH_LIMITS = limits(
-    "1",
-    ("XC", 0.13, "tuning"),
-    ("SM", 0.1, "tuning"),
-)
 _ENDOSCOPE_LIMITS = limits(
     "1",
-    ("ES", 0.62, "tuning"),
+    ("ES", 0.65, held_out("0 of 25", "21 of 24")),
 )
 _ECHO_LIMITS = limits(
     "1",
-    ("US", 0.2, "tuning"),
+    ("US", 0.27, held_out("0 of 8", "8 of 8")),
 )
 
 
 def bright_end(sample: Sample, _header: Dataset) -> float:
     """The 95th percentile of brightness in the anatomy: more exposure is blacker in a radiograph, so nothing is bright."""
     return float(np.quantile(sample.anatomy, _BRIGHT_END))
-
-
-def white_share(sample: Sample, _header: Dataset) -> float:
-    """The share of pixels at 0.98 of full brightness or above."""
-    return float((sample.brightness(128) >= _WHITE).mean())
 
 
 def middle(sample: Sample, _header: Dataset) -> float:
@@ -64,21 +53,23 @@ def dark_end(sample: Sample, _header: Dataset) -> float:
 _RADIOGRAPH = MeasuringCheck(
     name="over-exposed", measure=bright_end, limits=_RADIOGRAPH_LIMITS, bad="below", code=_CODE, good_sentence=_GOOD, bad_sentence=_BAD
 )
-_PHOTOGRAPH = MeasuringCheck(
+_ENDOSCOPE = MeasuringCheck(
     name="over-exposed",
-    measure=white_share,
-    limits=_PHOTOGRAPH_LIMITS,
+    measure=middle,
+    limits=_ENDOSCOPE_LIMITS,
     bad="above",
     code=_CODE,
     good_sentence=_GOOD,
-    bad_sentence="Too much light: large parts are white without detail.",
+    bad_sentence="Too much light: the image is pale.",
 )
-_ENDOSCOPE = replace(_PHOTOGRAPH, measure=middle, limits=_ENDOSCOPE_LIMITS, bad_sentence="Too much light: the image is pale.")
-_ECHO = replace(_PHOTOGRAPH, measure=dark_end, limits=_ECHO_LIMITS, bad_sentence="Too much gain: what should be black is grey.")
+_ECHO = replace(_ENDOSCOPE, measure=dark_end, limits=_ECHO_LIMITS, bad_sentence="Too much gain: what should be black is grey.")
 
 
 class OverExposed:
-    """By the Deviation Index where the header has one, else by the brightness, as it shows in each modality."""
+    """By the Deviation Index where the header has one, else by the brightness, as it shows in each modality.
+
+    Skin under a lamp and glass under a microscope are rightly white: photographs and tiles are not judged.
+    """
 
     name = "over-exposed"
 
@@ -86,4 +77,4 @@ class OverExposed:
         stated = index_verdict(self.name, sample, header, limit=HIGHEST, code=_CODE, good_sentence=_GOOD, bad_sentence=_BAD)
         if stated is not None:
             return stated
-        return next((found for check in (_RADIOGRAPH, _PHOTOGRAPH, _ENDOSCOPE, _ECHO) if (found := check(sample, header))), None)
+        return next((found for check in (_RADIOGRAPH, _ENDOSCOPE, _ECHO) if (found := check(sample, header))), None)

@@ -8,7 +8,7 @@ from PIL import Image
 from inference.frames import Frame
 from inference.quality.luminance import Floats, Mask, grey, inside_collimation, luminance, means_of_blocks, outside_of_anatomy
 
-LEVELS = (1024, 512, 128, 16)
+LEVELS = (1024, 512, 256, 128, 16)
 WORKING_PIXELS = 256
 _WORKING_LONGEST = 1024
 _LINES = 256

@@ -143,11 +143,17 @@ def _ask(plan: Plan, looked: SlidesLookedAt, asking: _Asking, damage: dict[Image
     findings = ask(_pooling(questions, plan.asked.section), listening, shown, of_slide)
     _tell(of_slide, plan.level, asking.reading)
     looked.tiles += len(tiles)
-    looked.remarks.append(plan.in_words(len(tiles)))
+    words = _in_words(plan, len(tiles), findings)
+    looked.remarks.append(words)
     looked.findings += [_with_regions(finding, plan, tiles, listening.tiles) for finding in findings]
     if asking.show is not None:
-        for picture in _pictures(plan, tiles, findings, listening.tiles):
+        for picture in _pictures(plan, tiles, findings, listening.tiles, words):
             asking.show(picture)
+
+
+def _in_words(plan: Plan, looked_at: int, findings: Sequence[Finding]) -> str:
+    pooled = f"; a score is the mean of the {min(plan.asked.section.top_tiles, looked_at)} highest tiles" if findings else ""
+    return plan.in_words(looked_at) + pooled
 
 
 def _shown(
@@ -203,11 +209,12 @@ def _other_levels(slide: Slide, used: Sequence[SelectedInstance]) -> Iterator[Ex
             yield Exclusion(image=instance.image, reason="another level of a slide that was looked at")
 
 
-def _pictures(plan: Plan, tiles: Sequence[Tile], findings: Sequence[Finding], scores: Sequence[Sequence[Score]]) -> Iterator[Picture]:
+def _pictures(
+    plan: Plan, tiles: Sequence[Tile], findings: Sequence[Finding], scores: Sequence[Sequence[Score]], words: str
+) -> Iterator[Picture]:
     """A map of each of the strongest findings; without findings, one that shows which tiles were looked at."""
     if not tiles:
         return
-    words = plan.in_words(len(tiles))
     tops, lefts = tuple(tile.top for tile in tiles), tuple(tile.left for tile in tiles)
     places = LookedAt(tops=tops, lefts=lefts, rows=plan.size.rows, columns=plan.size.columns)
     if not findings:
@@ -215,4 +222,5 @@ def _pictures(plan: Plan, tiles: Sequence[Tile], findings: Sequence[Finding], sc
     ranked = sorted(findings, key=lambda finding: (-finding.flag, finding.presence is not Presence.PRESENT, -finding.score))
     for finding in ranked[:_MOST_MAPS]:
         values = np.array([_value(row, finding.label) for row in scores], dtype=np.float32)
-        yield draw_tile_map(plan.overview, plan.level, places, values, words=f"{finding.concept.meaning}. {words}")
+        named = f"{finding.concept.meaning}, score {finding.score:.3f}. {words}. Colours span the scores on this slide only."
+        yield draw_tile_map(plan.overview, plan.level, places, values, words=named)

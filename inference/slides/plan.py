@@ -51,8 +51,7 @@ class Plan:
         sampled = f"; the tissue was found on 1 of {self.overview.every**2} frames" if self.overview.every > 1 else ""
         return (
             f"Slide: {looked_at} of {self.with_tissue} tiles with tissue were looked at ({how}), of {self.in_all} tiles in all, on "
-            f"{place}{chosen}, as {self.size.microns_per_pixel:.3g} um per pixel; a tile is {side}; a score is the mean of the "
-            f"{min(self.asked.section.top_tiles, looked_at)} highest tiles{sampled}"
+            f"{place}{chosen}, as {self.size.microns_per_pixel:.3g} um per pixel; a tile is {side}{sampled}"
         )
 
 

@@ -27,7 +27,8 @@ def tissue(picture: Picture8) -> Mask:
     saturation = spread / np.maximum(highest, 1)
     stained: Mask = (highest >= _DARKEST) & ~_penned(picture, highest, spread)
     saturation[~stained] = 0
-    return saturation >= saturation_limit(saturation)
+    found: Mask = saturation >= saturation_limit(saturation)
+    return found
 
 
 def saturation_limit(saturation: NDArray[np.float32]) -> float:

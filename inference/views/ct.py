@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 from pydicom import Dataset
 
-from config.views import ViewsSection, WindowSection
+from config.views import CtWindow, ViewsSection, WindowSection
 from inference.attributes import functional_group, items
 from inference.frames import Frame
 from inference.lookup import Floats
 from inference.values import in_hounsfield
 from inference.views.view import SeriesRanges, frame_index
 from inference.views.window import shown_anew
-from inference.windows import Window, body_part_window, ct_window, header_window, robust_range
+from inference.windows import Window, body_part_window, by_default, ct_window, header_window, robust_range
 
 _CHANNELS = ("red", "green", "blue")
 
@@ -24,7 +24,7 @@ def ct(frame: Frame, header: Dataset, wanted: ViewsSection, _: SeriesRanges) -> 
     if values is None or not in_hounsfield(header, frame_index(frame)):
         return frame
     if windows == ("header",):
-        return frame if _header_shows(frame, values, header) else _single(frame, values, header, "body-part", "no usable window")
+        return frame if _is_shown(frame, values, header) else _single(frame, values, header, "body-part", "no usable window")
     if len(windows) == 1:
         return _single(frame, values, header, windows[0], "asked for")
     chosen = [_window(one, frame, header) for one in windows]
@@ -35,13 +35,15 @@ def ct(frame: Frame, header: Dataset, wanted: ViewsSection, _: SeriesRanges) -> 
     return replace(frame, pixels=pixels, steps=(*frame.steps, f"instead three windows: {words}"))
 
 
-def _single(frame: Frame, values: Floats, header: Dataset, wanted: str | WindowSection, why: str) -> Frame:
+def _single(frame: Frame, values: Floats, header: Dataset, wanted: CtWindow, why: str) -> Frame:
     name, window = _window(wanted, frame, header)
     return shown_anew(frame, header, window.apply(values), f"instead {_words(name, window)} ({why})")
 
 
-def _header_shows(frame: Frame, values: Floats, header: Dataset) -> bool:
-    """True if the slice was decoded through a VOI LUT of its header, or a window that shows some of it."""
+def _is_shown(frame: Frame, values: Floats, header: Dataset) -> bool:
+    """True if the slice was decoded through a VOI LUT or window that shows some of it, be it the header's or that of the body part."""
+    if by_default(ct_window(body_part_window(header))) in frame.steps:
+        return True
     source = functional_group(header, frame_index(frame), "FrameVOILUTSequence") or header
     window = header_window(source)
     if window is None:
@@ -50,14 +52,14 @@ def _header_shows(frame: Frame, values: Floats, header: Dataset) -> bool:
     return low >= high or window.meets(low, high)
 
 
-def _window(wanted: str | WindowSection, frame: Frame, header: Dataset) -> tuple[str, Window]:
+def _window(wanted: CtWindow, frame: Frame, header: Dataset) -> tuple[str, Window]:
     if isinstance(wanted, WindowSection):
         return "", Window(centre=wanted.centre, width=wanted.width)
     if wanted == "header":
         window = header_window(functional_group(header, frame_index(frame), "FrameVOILUTSequence") or header)
         if window is not None:
             return "header's", window
-    name = body_part_window(header) if wanted in {"header", "body-part"} else wanted
+    name = body_part_window(header) if wanted == "header" or wanted == "body-part" else wanted  # noqa: PLR1714 - mypy narrows this
     return name, ct_window(name)
 
 

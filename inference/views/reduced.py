@@ -46,7 +46,8 @@ def largest_part(mask: Mask) -> Mask:
     """Return the largest set of true pixels that hang together by their sides; all false if none is true."""
     labels = _labels(mask)
     sizes = np.bincount(labels[mask]) if mask.any() else np.zeros(1, dtype=np.intp)
-    return mask & (labels == int(sizes.argmax()))
+    largest: Mask = mask & (labels == int(sizes.argmax()))
+    return largest
 
 
 def _labels(mask: Mask) -> npt.NDArray[np.intp]:

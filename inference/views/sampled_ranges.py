@@ -38,7 +38,7 @@ class SampledRanges:
         kind = _kind(header, frame_index(frame))
         if kind not in self._kept:
             read = tuple(self._sample(kind))
-            self._kept[kind] = (np.concatenate(read) if read else np.empty(0, dtype=np.float32)), len(read)
+            self._kept[kind] = _above_the_floor(np.concatenate(read) if read else np.empty(0, dtype=np.float32)), len(read)
         values, images = self._kept[kind]
         if not values.size:
             return None
@@ -65,6 +65,12 @@ class SampledRanges:
                         yield sampled(frame.values, frame.padding, _PIXELS_OF_EACH)
             except UndecodableError:
                 continue
+
+
+def _above_the_floor(values: Floats) -> Floats:
+    """The values without the lowest one: air that was masked to it, or padding that the header does not call so, has no say."""
+    above: Floats = values[values > values.min(initial=np.inf)]
+    return above
 
 
 def _kind(header: Dataset, index: int) -> _Kind:

@@ -23,14 +23,14 @@ class SeriesRange:
 class SeriesRanges(Protocol):
     """Where a view asks for the range of the frames that a frame belongs to."""
 
-    def __call__(self, frame: Frame, header: Dataset, lowest_percent: float, highest_percent: float) -> SeriesRange | None:
+    def __call__(self, frame: Frame, header: Dataset, lowest_percent: float, highest_percent: float, /) -> SeriesRange | None:
         """The range between the two percentiles; None if it cannot be told, or all values are the same."""
 
 
 class View(Protocol):
     """How one kind of image is shown. Each is one file here and an entry in `VIEWS`."""
 
-    def __call__(self, frame: Frame, header: Dataset, wanted: ViewsSection, ranges: SeriesRanges) -> Frame:
+    def __call__(self, frame: Frame, header: Dataset, wanted: ViewsSection, ranges: SeriesRanges, /) -> Frame:
         """The frame that the model is shown: what was done is added to `steps`, what was cut off to `crop`. It never raises."""
 
 

@@ -1,5 +1,6 @@
 """A grey frame shown through another window than the one it was decoded with: polarity and padding stay as the header says."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,11 +14,12 @@ from inference.values import inversion
 from inference.views.view import SeriesRange, frame_index
 from inference.windows import PERCENTILES, header_window, robust_range, sampled, spread
 
-# A header's window is absurd if it leaves less of the brightness than this between the outer percentiles of what it shows. Source: 11 real
-# radiographs with a window or VOI LUT, digital and film, leave 0.72 to 0.98; 3 whose pixels were replaced leave 0.10 to 0.17.
+# A header's window is absurd if it leaves less of the brightness than this between the outer percentiles of what it shows. Source: of 1070
+# radiographs of eight collections, shown as they were stored, 2 leave less (0.16 and 0.21); of real CR and DX with a window none of 4 does
+# (0.72 or more), and all of 3 whose pixels somebody replaced (0.17 or less).
 LEAST_CONTRAST = 0.25
-# Or if fewer of the pixels than this are neither black nor white, although percentiles would keep half of them so. Source: the same 11
-# radiographs, of which 0.51 or more are.
+# Or if fewer of the pixels than this are neither black nor white, although percentiles would keep half of them so. Source: of the same 1070
+# radiographs none has fewer than 0.29.
 FEWEST_GREYS = 0.05
 
 _PICTURE_BITS = 8
@@ -46,7 +48,7 @@ def by_percentiles(frame: Frame, header: Dataset, wanted: PercentileSection, why
     low, high = robust_range(frame.values, frame.padding, (wanted.lowest_percent, wanted.highest_percent))
     if low >= high:
         return frame
-    words = f"instead {low:g} to {high:g}, percentiles {wanted.lowest_percent:g} and {wanted.highest_percent:g} ({why})"
+    words = f"instead {_range(low, high)}, percentiles {wanted.lowest_percent:g} and {wanted.highest_percent:g} ({why})"
     return shown_anew(frame, header, spread(frame.values, low, high), words)
 
 
@@ -55,7 +57,7 @@ def by_series(frame: Frame, header: Dataset, found: SeriesRange) -> Frame:
     if frame.values is None:
         return frame
     of = "this image" if found.images == 1 else f"{found.images} images of the series"
-    words = f"instead {found.low:g} to {found.high:g}, percentiles {found.lowest_percent:g} and {found.highest_percent:g} of {of}"
+    words = f"instead {_range(found.low, found.high)}, percentiles {found.lowest_percent:g} and {found.highest_percent:g} of {of}"
     return shown_anew(frame, header, spread(frame.values, found.low, found.high), words)
 
 
@@ -80,6 +82,12 @@ def is_absurd(frame: Frame) -> bool:
     if brightest - darkest < LEAST_CONTRAST:
         return True
     return _greys(shown) < FEWEST_GREYS and _greys(spread(values, float(low), float(high))) >= _HALF
+
+
+def _range(low: float, high: float) -> str:
+    """Both ends with as many digits as make a difference to the eye: a thousandth of what lies between."""
+    digits = max(0, 2 - math.floor(math.log10(high - low)))
+    return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
 def _greys(shown: Floats) -> float:

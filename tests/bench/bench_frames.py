@@ -4,12 +4,11 @@ The measure reads each file with `pydicom.dcmread(...).pixel_array` and makes th
 resized, normalised; no window, no checks. Beside it: the same work through `read_frames`, one file at a time; and through `read_ahead`,
 with decoding processes, which is what an analysis does. The clock counts, since processes are what is measured; run it on a quiet machine.
 
-Run: python -m tests.bench.bench_frames [slices]
+Run: python -m tests.bench.bench_frames [CT slices whose memory is measured]
 """
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -34,20 +33,20 @@ from inference.preprocessing import preprocessor
 from tests import encodings
 from tests.builders import ct_slice, radiograph, write_file
 
-FILES, ROUNDS = 24, 3
+FILES, ROUNDS = 12, 2
 SLICES = 3000
 _MEAN, _STD = 0.45, 0.27
 
 _MEMORY = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
-from inference.frames import read_ahead
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+from inference.frames import read_ahead, read_frames
+from tests.peak_memory import peak_kb
 path, slices = Path(sys.argv[1]), int(sys.argv[2])
-list(next(read_ahead([(path, [1])], maximum_megapixels=100)))
-before = peak()
+list(read_frames(path, [1], maximum_megapixels=100))
+before = peak_kb() // 1024
 read = sum(1 for frames in read_ahead([(path, [1])] * slices, maximum_megapixels=100) for _ in frames)
-print(json.dumps({"read": read, "before": before, "peak": peak()}))
+print(json.dumps({"read": read, "before": before, "peak": peak_kb() // 1024}))
 """
 
 
@@ -134,14 +133,12 @@ def _by_dcmtk(folder: Path, name: str, header: Dataset, transfer_syntax: UID) ->
 
 
 def _memory(folder: Path, slices: int) -> None:
-    """Peak memory of the process that reads, and of its largest decoder."""
+    """Peak memory of the process that reads; its decoders are beside it."""
+    project = Path(__file__).parents[2]
     for name, path in (("uncompressed", folder / "plain.dcm"), ("JPEG-LS", folder / "JPEG-LS" / "by-pydicom.dcm")):
-        done = subprocess.run([sys.executable, "-W", "ignore", "-c", _MEMORY, str(path), str(slices)], capture_output=True, check=True)
-        found = json.loads(done.stdout)
-        decoder = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-        print(
-            f"{found['read']:,} slices of CT, {name}: {found['before']} MB after the first, {found['peak']} MB at most; a child {decoder} MB"
-        )
+        command = [sys.executable, "-W", "ignore", "-c", _MEMORY, str(path), str(slices)]
+        found = json.loads(subprocess.run(command, capture_output=True, check=True, cwd=project).stdout)
+        print(f"{found['read']:,} slices of CT, {name}: {found['before']} MB after the first, {found['peak']} MB at most")
 
 
 if __name__ == "__main__":

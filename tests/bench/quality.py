@@ -144,6 +144,9 @@ def _faulty(fault: Fault, images: Sequence[Shown]) -> dict[float, tuple[QualityV
 
 
 def _asked(fault: Fault, frame: Frame, header: Dataset) -> QualityVerdict | None:
+    if fault.check == "burnt-in-text":  # elsewhere text is no fault where the modality usually writes some
+        header = Dataset(header)
+        header.BurnedInAnnotation = "NO"
     return CHECKS[fault.check](Sample(frame), header)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset, dcmread
 
-from inference.attributes import text
+from inference.attributes import number, text
 from inference.findings import ImageRef
 from inference.frames import Frame, UndecodableError, read_frames
 
@@ -36,6 +36,10 @@ ODD = {
     "gdcm-US-ALOKA": "echo with text of the console",
     "sm_image_numbers": "tile with drawn numbers",
     "GDCMJ2K_TextGBR": "coloured words",
+    "eCT_Supplemental": "map of CT perfusion",
+    "CT0012": "map of CT perfusion",
+    "dx_image": "radiograph of a dog with a Deviation Index of -7",
+    "VL5_J2KI": "whole slide in small, most of it glass",
     "mlut_18": "test pattern",
     "J2K_pixelrep_mismatch": "CT with a wrong sign in its code stream",
     "693_J2KI": "CT with a wrong sign in its code stream",
@@ -87,7 +91,7 @@ def _of_row(data: Path, row: dict[str, str]) -> Iterator[Shown]:
         return
     try:
         header = dcmread(path, stop_before_pixels=True, force=True)
-        frames = int(getattr(header, "NumberOfFrames", None) or 1)
+        frames = int(number(header, "NumberOfFrames") or 1)
         for frame in read_frames(path, sorted({1, frames // 2 + 1}), maximum_megapixels=_MEGAPIXELS):
             modality = next((shows for part, shows in _SHOWN.items() if f"/{part}_" in name), text(header, "Modality"))
             header.Modality = modality

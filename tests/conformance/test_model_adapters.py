@@ -16,6 +16,7 @@ from inference.importing import IMPORTERS, FamilyImporter, importer_of
 from inference.importing.golden_facts import golden_family
 from inference.importing.install import fixture_adapter
 from tests.golden_fixtures import KINDS, write_fixture
+from tests.hottest import falls
 from tests.phantoms import as_frame, chest_radiograph
 
 _, CATALOGUE = load(None)
@@ -95,3 +96,9 @@ def test_the_tokens_of_a_text_are_as_many_as_the_tower_reads(adapter: ModelAdapt
 def test_pixels_that_are_no_display_values_are_refused(adapter: ModelAdapter) -> None:
     with pytest.raises(ValueError, match="display values"):
         adapter.preprocess(as_frame(chest_radiograph() * 3))
+
+
+def test_the_hottest_places_of_a_heat_map_matter_more_than_others(adapter: ModelAdapter) -> None:
+    """Weights are random numbers here, and faithful is faithful: what the map says is hot must move this model's score."""
+    hottest, others = falls(adapter)
+    assert hottest > max(0, others)

@@ -58,7 +58,7 @@ def table(outcomes, seconds):
     for outcome in outcomes:
         by_kind[outcome.kind].append(outcome)
     lines = [
-        "| fault | faults | instances acknowledged | lost | reported twice | rows without file, files without row |",
+        "| fault | faults | instances acknowledged, or results waiting | lost | reported twice | rows without file, files without row |",
         "|---|---|---|---|---|---|",
     ]
     lines += [_row(kind, of_kind) for kind, of_kind in by_kind.items()]

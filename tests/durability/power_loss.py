@@ -81,20 +81,22 @@ def read_calls(path, folder):
         parts = _LINE.match(line)
         if parts is None:
             continue
-        thread, began, text = parts[1], float(parts[2]), parts[3]
+        thread, seen, text = parts[1], float(parts[2]), parts[3]
         if text.endswith("<unfinished ...>"):
-            unfinished[thread] = (began, text.removesuffix("<unfinished ...>").rstrip())
+            unfinished[thread] = text.removesuffix("<unfinished ...>").rstrip()
             continue
         if resumed := _RESUMED.match(text):
-            began, start = unfinished.pop(thread, (began, ""))
-            text = start + resumed[1]
+            text = unfinished.pop(thread, "") + resumed[1]
         call = _CALL.match(text)
         if call is None or int(call[3]) < 0:
             continue
+        # A resumed call was seen to end then, before its thread went on. Its beginning and duration are not exact enough to say whether
+        # another thread had closed the descriptor that it opened.
+        ended = seen if resumed else seen + float(call[4] or 0)
         if call[1] in {"openat", "open"} and marker not in call[2]:
-            calls.append(Call(name="elsewhere", arguments="", result=int(call[3]), ended=began + float(call[4] or 0)))
+            calls.append(Call(name="elsewhere", arguments="", result=int(call[3]), ended=ended))
             continue
-        calls.append(Call(name=call[1], arguments=call[2], result=int(call[3]), ended=began + float(call[4] or 0)))
+        calls.append(Call(name=call[1], arguments=call[2], result=int(call[3]), ended=ended))
     return sorted(calls, key=lambda call: call.ended)
 
 

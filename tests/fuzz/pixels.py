@@ -5,7 +5,6 @@ A file gives frames of good numbers or an UndecodableError, and takes no more me
 
 import io
 import random
-import resource
 import struct
 import subprocess
 import tempfile
@@ -20,7 +19,9 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLos
 
 from inference.frames import UndecodableError, frame_count, read_frames
 from tests.builders import CANARIES, ct_slice, phantom, radiograph
+from tests.encodings import DEFLATED_IMAGE_FRAME, deflated, encapsulated
 from tests.fuzz.mutation import INTERESTING, Mutator
+from tests.peak_memory import peak_kb
 
 MAXIMUM_MEGAPIXELS = 0.25
 # A frame of that size: 0.75 million samples of 8 bytes, stored, as values and as displayed, and what a decoder needs beside.
@@ -39,7 +40,7 @@ _TEXTS = {
 }
 _SYNTAXES = tuple(
     UID(f"1.2.840.10008.1.2{rest}")
-    for rest in ("", ".1", ".5", ".4.50", ".4.51", ".4.57", ".4.70", ".4.80", ".4.81", ".4.90", ".4.91", ".4.201", ".1.98", ".8.1")
+    for rest in ("", ".1", ".5", ".4.50", ".4.51", ".4.57", ".4.70", ".4.80", ".4.81", ".4.90", ".4.91", ".4.201", ".1.98")
 )
 
 
@@ -52,13 +53,13 @@ def corpus() -> tuple[bytes, ...]:
 
 def read(data: bytes) -> str:
     """Every frame that a header claims (at most 4): good numbers or UndecodableError, without the patient and without much memory."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_kb()
     with tempfile.NamedTemporaryFile(suffix=".dcm") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         file.write(data)
         file.flush()
         outcome = _outcome(Path(file.name))
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    grown = peak_kb() - before
     assert grown < _LARGEST_GROWTH_KB, f"a file of {len(data)} bytes took {grown} KB"
     return outcome
 
@@ -87,7 +88,7 @@ def make(mutator: Mutator) -> bytes:
     if kind < 0.3:
         return mutator.changed()
     data = rng.choice(mutator.corpus)
-    if kind < 0.75:
+    if kind < 0.75 and DEFLATED_IMAGE_FRAME.encode() not in data:  # which pydicom cannot write
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _with_another_header(rng, data)
@@ -129,7 +130,7 @@ def _files() -> list[bytes]:
     found += [_compressed(_colour(), uid) for uid in (RLELossless, JPEG2000Lossless, JPEGLSLossless)]
     found += [_frames(uid, table) for uid in (RLELossless, JPEGLSLossless, JPEG2000Lossless) for table in ("empty", "basic", "extended")]
     found += [_by_dcmtk(option) for option in ("+eb", "+ee", "+el", "+e1")]
-    found += [_bytes(_colour()), _bytes(_palette()), _bytes(_bits())]
+    found += [_bytes(_colour()), _bytes(_palette()), _bytes(_bits()), _deflated_frame()]
     return [one for one in found if one]
 
 
@@ -174,6 +175,12 @@ def _frames(transfer_syntax: UID, table: str) -> bytes:
     return _bytes(one)
 
 
+def _deflated_frame() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        header = _plain(phantom(24))
+        return encapsulated(Path(folder), header, [deflated(header.PixelData)], DEFLATED_IMAGE_FRAME).read_bytes()
+
+
 def _by_dcmtk(option: str) -> bytes:
     pixels = phantom(24)
     header = radiograph(pixels=(pixels // 16).astype(np.uint8)) if option == "+eb" else radiograph(pixels=pixels, BitsStored=12, HighBit=11)
@@ -181,19 +188,22 @@ def _by_dcmtk(option: str) -> bytes:
         plain, compressed = Path(folder) / "plain.dcm", Path(folder) / "compressed.dcm"
         plain.write_bytes(_bytes(_with_meta(header)))
         try:
-            subprocess.run(["dcmcjpeg", option, str(plain), str(compressed)], check=True, capture_output=True)
+            subprocess.run(["dcmcjpeg", "+un", option, str(plain), str(compressed)], check=True, capture_output=True)
         except FileNotFoundError:
             return b""
         return compressed.read_bytes()
 
 
 def _compressed(header: Dataset, transfer_syntax: UID) -> bytes:
-    options = {"jls_error": 2} if transfer_syntax == JPEGLSNearLossless else {}
+    options = {JPEGLSNearLossless: {"jls_error": 2}, RLELossless: {"encoding_plugin": "pydicom"}}.get(transfer_syntax, {})
     header.compress(transfer_syntax, generate_instance_uid=False, **options)
     return _bytes(header)
 
 
 def _with_meta(header: Dataset, transfer_syntax: UID = ExplicitVRLittleEndian) -> Dataset:
+    for number, keyword in enumerate(("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")):
+        if keyword in header:
+            setattr(header, keyword, f"2.25.{number + 1}")  # a seed makes the same inputs again
     header.file_meta = FileMetaDataset()
     header.file_meta.TransferSyntaxUID = transfer_syntax
     assert frame_count(header) == int(header.get("NumberOfFrames", 1))

@@ -305,7 +305,7 @@ def targets(folder: Path) -> Iterator[Sequence[Target]]:
                 share=0.06,
                 short=500,
             ),
-            Target(name="pixel data", corpus=pixels.corpus(), run=pixels.read, make=pixels.make, share=0.04, short=300),
+            Target(name="pixel data", corpus=pixels.corpus(), run=pixels.read, make=pixels.make, share=0.04, short=150),
             Target(name="PEM dates", corpus=dated, run=pem, share=0.02, short=500),
             Target(name="settings", corpus=_examples(), run=Yaml(folder / "node.yaml", Settings), share=0.03, short=300),
             Target(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
@@ -13,6 +14,8 @@ from inference.frames import Frame
 from inference.views import VIEWS, SampledRanges, viewed
 from inference.windows import Window, ct_window
 from tests.phantoms import as_frame
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom warns of each odd value
 
 NO_SERIES = SampledRanges([], maximum_megapixels=1)
 ANY_NUMBER = st.integers(-(2**31), 2**31 - 1)

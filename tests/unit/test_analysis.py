@@ -28,6 +28,7 @@ from inference.findings import (
 )
 from inference.questions import Scorer
 from inference.selection import SelectedInstance, choose_frames
+from tests.builders import ct_slice, write_file
 from tests.embedded import FINDING, FINDINGS, MODEL, chest, with_quality
 from tests.fakes import FakeScorer
 from tests.phantoms import chest_radiograph, head_ct, write_instance
@@ -217,6 +218,35 @@ def test_a_series_gets_one_finding_a_label_at_its_key_slice(desk: Desk, scorer: 
     assert found["pneumothorax"].image.sop_instance_uid == slices[1].image.sop_instance_uid
     assert found["pleural-effusion"].score == pytest.approx((0.8 + 0.6 + 0.5) / 3)
     assert found["pleural-effusion"].image.sop_instance_uid == slices[0].image.sop_instance_uid
+
+
+def test_a_finding_on_a_series_names_the_slices_that_show_it_best(desk: Desk, scorer: FakeScorer, tmp_path: Path) -> None:
+    route = RouteRule(name="ct", model=MODEL, prompt_set="findings", quality=False)
+    slices = [write_instance(tmp_path, head_ct(), number=number, modality="CT", body_part="HEAD") for number in range(1, 6)]
+    for one, score in zip(slices, (0.2, 0.9, 0.4, 0.5, 0.1), strict=True):
+        scorer.says(one.image, kind="head-ct", pneumothorax=score)
+    found = {finding.label: finding for finding in desk.analyse(route, *slices).findings}["pneumothorax"]
+    assert [image.sop_instance_uid for image in found.key_images] == [slices[index].image.sop_instance_uid for index in (1, 3, 2)]
+    assert found.images == found.key_images
+    (alone, *_) = desk.analyse(route, slices[0]).findings
+    assert alone.key_images == ()
+
+
+def test_an_image_that_is_there_twice_is_read_once_and_the_copy_is_named(desk: Desk, tmp_path: Path) -> None:
+    first, copy = (write_instance(tmp_path, chest_radiograph(), number=number) for number in (1, 2))
+    analysis = desk.analyse(CHEST, copy, first)
+    assert analysis.inputs == (first.image,)
+    assert [(left.image, left.reason) for left in analysis.excluded] == [(copy.image, "the same pixels as another image of the study")]
+
+
+def test_a_series_with_a_missing_slice_is_limited_in_one_sentence_and_still_answered(desk: Desk, tmp_path: Path) -> None:
+    headers = [ct_slice(study_uid="2.25.7", series_uid="2.25.8", number=number) for number in (1, 2, 3, 5, 6, 7)]
+    slices = [SelectedInstance(path=write_file(tmp_path / f"{n}.dcm", one), header=one) for n, one in enumerate(headers)]
+    analysis = desk.analyse(QUALITY_ONLY, *slices)
+    (verdict,) = (one for one in analysis.quality if one.check == "missing-slices")
+    assert (verdict.measured, verdict.grade, verdict.image) == (1, QualityGrade.LIMITED, slices[0].image)
+    assert verdict.sentence == "In the series 1 slice seems to be missing at 1 place, judged by slice positions."
+    assert encode_analysis(analysis) == encode_analysis(desk.analyse(QUALITY_ONLY, *reversed(slices)))
 
 
 def test_a_route_that_asks_no_findings_says_so(desk: Desk, scorer: FakeScorer, tmp_path: Path) -> None:

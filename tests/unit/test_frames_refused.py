@@ -21,6 +21,7 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
+from inference import jpeg_extended
 from inference.codecs import DECODING_PLUGINS
 from inference.frames import UndecodableError, read_frames
 from tests.builders import CANARIES, ct_slice, radiograph, write_file
@@ -90,7 +91,7 @@ def test_a_transfer_syntax_that_nobody_reads(tmp_path):
     assert "not supported" in refusal(compressed(tmp_path / "dx.dcm", b"video", MPEG2MPML))
 
 
-def test_twelve_bit_jpeg_is_refused_rather_than_read_by_a_gpl_library(tmp_path):
+def test_damaged_twelve_bit_jpeg_is_refused_rather_than_tried_with_a_gpl_library(tmp_path):
     codestream = b"\xff\xd8\xff\xc1" + struct.pack(">HB2HB", 11, 12, 8, 8, 1) + b"\x01\x11\x00"
     message = refusal(compressed(tmp_path / "dx.dcm", codestream, JPEGExtended12Bit))
     assert "JPEG Extended" in message
@@ -98,7 +99,8 @@ def test_twelve_bit_jpeg_is_refused_rather_than_read_by_a_gpl_library(tmp_path):
 
 def test_no_gpl_plug_in_is_ever_chosen():
     for uid, plugins in DECODING_PLUGINS.items():
-        assert set(plugins) <= {*get_decoder(uid).available_plugins, *get_decoder(uid).missing_dependencies, "pylibjpeg"}
+        known = {*get_decoder(uid).available_plugins, *get_decoder(uid).missing_dependencies, "pylibjpeg", jpeg_extended.NAME}
+        assert set(plugins) <= known
         if uid.startswith("1.2.840.10008.1.2.4.") and int(uid.rsplit(".", 1)[1]) in GPL_SYNTAXES:
             assert GPL_PLUGIN not in plugins
 

@@ -163,6 +163,25 @@ def test_a_batch_is_recorded_as_its_instances_would_be_one_by_one(tmp_path: Path
     ]
 
 
+def test_newcomers_are_recorded_together_as_they_would_be_one_by_one(tmp_path: Path, ledger: Ledger) -> None:
+    other = Ledger(f"sqlite:///{tmp_path / 'other.sqlite'}")
+    batches = [
+        [Arrival(instance=instance(1), urgent=False), Arrival(instance=instance(5, study="1.3", at=1), urgent=True)],
+        [
+            Arrival(instance=instance(3, at=2), urgent=True),
+            Arrival(instance=instance(2, at=3), urgent=False),
+            Arrival(instance=instance(0, study="1.3", at=4), urgent=False),
+        ],
+    ]
+    for batch in batches:
+        assert ledger.record_instances(batch) == (Recorded.NEW,) * len(batch)
+        for arrival in batch:
+            other.record_instance(arrival.instance, urgent=arrival.urgent)
+    assert ledger.open_studies() == other.open_studies()
+    assert ledger.known_paths() == other.known_paths()
+    assert [(study.urgent, study.expected_instances) for study in ledger.open_studies()] == [(True, 2), (True, 5)]
+
+
 def test_an_instance_of_a_settled_study_opens_it_again(ledger: Ledger) -> None:
     ledger.record_instances([Arrival(instance=instance(1), urgent=False)])
     (open_study,) = ledger.open_studies()

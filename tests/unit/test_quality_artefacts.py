@@ -9,28 +9,11 @@ from inference.artefacts import ARTEFACTS, spoil
 from inference.degradations import degrade
 from inference.findings import QualityGrade
 from inference.quality import CHECKS, Sample, check_frame
-from tests.phantoms import as_frame, chest_radiograph, head_ct
+from tests.phantoms import as_frame, chest_radiograph
+from tests.phantoms import sharp_chest_radiograph as chest
+from tests.phantoms import sharp_head_ct as slice_of_a_head
 
 PROJECTION = {"BodyPartExamined": "CHEST", "ViewPosition": "PA"}
-
-
-def chest(side=512):
-    """The drawn chest with ribs, vessels and a little noise, air beside it: sharp edges as a radiograph has."""
-    y, x = np.mgrid[0 : 1 : side * 1j, 0 : 1 : side * 1j]
-    body = np.asarray(Image.fromarray(chest_radiograph()).resize((side, side), Image.Resampling.BICUBIC))
-    ribs = 0.08 * (np.sin(60 * y + 12 * np.abs(x - 0.5)) > 0.6)
-    vessels = 0.05 * (np.sin(140 * x * y) * np.sin(90 * x) > 0.5)
-    noise = np.random.default_rng(3).normal(0, 0.004, (side, side))
-    return np.clip(body + ribs + vessels + noise, 0, 1).astype(np.float32)
-
-
-def slice_of_a_head(side=512):
-    """The drawn head with gyri and a little noise."""
-    y, x = np.mgrid[0 : 1 : side * 1j, 0 : 1 : side * 1j]
-    head = np.asarray(Image.fromarray(head_ct()).resize((side, side), Image.Resampling.BICUBIC))
-    gyri = 0.08 * (np.sin(70 * x + 9 * np.sin(25 * y)) > 0.5) * ((head > 0.3) & (head < 0.6))
-    noise = np.random.default_rng(4).normal(0, 0.004, (side, side)) * (head > 0.05)
-    return np.clip(head + gyri + noise, 0, 1).astype(np.float32)
 
 
 def header(**attributes):

@@ -159,7 +159,7 @@ def test_the_first_and_last_slices_do_not_condemn_a_series(scorer: FakeScorer, t
 
 
 def test_projection_images_are_judged_one_by_one(scorer: FakeScorer, tmp_path: Path) -> None:
-    upright, turned = (write_instance(tmp_path, chest_radiograph(), number=number) for number in (1, 2))
+    upright, turned = (write_instance(tmp_path, chest_radiograph() * np.float32(1 - number / 50), number=number) for number in (1, 2))
     scorer.says(turned.image, **{"rotated-90": 0.99})
     analysis = analysed(scorer, CHEST, upright, turned)
     assert {finding.image.sop_instance_uid for finding in analysis.findings} == {upright.image.sop_instance_uid}
@@ -168,7 +168,7 @@ def test_projection_images_are_judged_one_by_one(scorer: FakeScorer, tmp_path: P
 
 
 def test_every_image_is_embedded_once_whatever_is_asked_of_it(scorer: FakeScorer, tmp_path: Path) -> None:
-    images = [write_instance(tmp_path, chest_radiograph(), number=number) for number in (1, 2)]
+    images = [write_instance(tmp_path, chest_radiograph() * np.float32(1 - number / 50), number=number) for number in (1, 2)]
     analysed(scorer, CHEST, *images)
     assert [ref.sop_instance_uid for ref in scorer.embedded] == [image.image.sop_instance_uid for image in images]
     assert set(scorer.asked) == {"kind-of-image", "image-quality", FINDINGS}

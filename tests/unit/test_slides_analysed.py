@@ -1,18 +1,25 @@
 """Whole slides through an analysis: what is found and where, how much was looked at, and what is said where nothing was."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.config import IGNORE
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
 
 from config import Catalogue, Code, load
 from config.manifests import SlidesSection
 from config.prompt_sets import PromptSet
 from config.routes import RouteRule
 from inference.analysis import analyse, decode_analysis, encode_analysis
+from inference.explanation.picture import Picture as ShownPicture
 from inference.findings import AbstentionReason, Analysis, ImageRef, Outcome, Region
 from inference.selection import SelectedInstance
 from inference.slides.levels import read_level
@@ -21,7 +28,7 @@ from tests.slides import LESION, TISSUE, LevelFacts, Picture, Table, header_of, 
 from tests.tile_scorer import TileScorer
 
 AT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
-HOW = SlidesSection(microns_per_pixel=0.5, top_tiles=3, source="chosen for the tests")  # tiles of 128 pixels: half a frame
+HOW = SlidesSection(microns_per_pixel=0.5, top_tiles=3, source="chosen for the tests")  # tiles of 64 pixels: half a frame
 ROUTE = RouteRule(name="microscopy", model=MODEL, prompt_set="dark-spots", quality=False)
 SPOT = (0.5, 0.7, 0.12, LESION)
 
@@ -37,7 +44,9 @@ def dark_spots() -> PromptSet:
 @pytest.fixture(scope="module")
 def catalogue() -> Catalogue:
     shipped = load(None)[1]
-    manifest = shipped.manifest(MODEL).model_copy(update={"slides": HOW})
+    manifest = shipped.manifest(MODEL)
+    small = manifest.preprocessing.model_copy(update={"image_size": 64})
+    manifest = manifest.model_copy(update={"slides": HOW, "preprocessing": small})
     return replace(shipped, manifests=(manifest,), prompt_sets=(*shipped.prompt_sets, dark_spots()))
 
 
@@ -48,7 +57,9 @@ class Desk:
         self.catalogue = catalogue
         self.scorer = TileScorer(catalogue)
 
-    def analyse(self, slides: Sequence[SelectedInstance], route: RouteRule = ROUTE) -> Analysis:
+    def analyse(
+        self, slides: Sequence[SelectedInstance], route: RouteRule = ROUTE, *, show: Callable[[ShownPicture], object] | None = None
+    ) -> Analysis:
         return analyse(
             study_instance_uid="2.25.7",
             revision=1,
@@ -60,6 +71,7 @@ class Desk:
             site="our-site",
             analysed_at=AT,
             maximum_frame_megapixels=100,
+            show=show,
         )
 
 
@@ -69,7 +81,7 @@ def desk(catalogue: Catalogue) -> Desk:
 
 
 def slide_picture(*blobs: tuple[float, float, float, tuple[int, int, int]]) -> Picture:
-    return section(1500, 2000, (0.5, 0.3, 0.3, TISSUE), (0.5, 0.7, 0.3, TISSUE), *blobs)
+    return section(600, 800, (0.5, 0.3, 0.3, TISSUE), (0.5, 0.7, 0.3, TISSUE), *blobs)
 
 
 def places(regions: Sequence[Region], slide: SelectedInstance) -> list[tuple[float, float]]:
@@ -92,8 +104,8 @@ def test_the_tiles_with_the_lesion_are_named_and_outlined_wherever_it_lies(desk:
     assert {region.image for region in finding.regions} == set(finding.images)
     assert finding.image == finding.regions[0].image
     for row, column in places(finding.regions, slides[0]):
-        assert abs(row - where[0] * 1500) < 200
-        assert abs(column - where[1] * 2000) < 200
+        assert abs(row - where[0] * 600) < 80
+        assert abs(column - where[1] * 800) < 80
 
 
 def test_the_score_of_a_slide_is_the_mean_of_its_highest_tiles(desk: Desk, tmp_path: Path) -> None:
@@ -106,8 +118,8 @@ def test_the_report_says_how_many_tiles_of_how_many_were_looked_at_and_how(desk:
     analysis = desk.analyse(pyramid(tmp_path, slide_picture()), ROUTE.model_copy(update={"maximum_tiles": 20}))
     (remark,) = analysis.remarks
     assert "20 of " in remark
-    assert "tiles with tissue were looked at (spread evenly over the tissue), of 192 tiles in all" in remark
-    assert "level 1 of 2 (0.5 um per pixel), as 0.5 um per pixel; a tile is 64 x 64 um; a score is the mean of the 3 highest" in remark
+    assert "tiles with tissue were looked at (spread evenly over the tissue), of 130 tiles in all" in remark
+    assert "level 1 of 2 (0.5 um per pixel), as 0.5 um per pixel; a tile is 32 x 32 um; a score is the mean of the 3 highest" in remark
     assert len(desk.scorer.seen) == 20
 
 
@@ -134,13 +146,39 @@ def test_the_level_that_was_used_is_the_evidence_and_the_others_are_left_out_wit
 
 def test_a_finer_level_shows_the_model_the_same_field(catalogue: Catalogue, tmp_path: Path) -> None:
     coarse, fine = Desk(catalogue), Desk(catalogue)
-    picture = section(1024, 1024, (0.5, 0.5, 0.4, TISSUE), (0.4, 0.6, 0.1, LESION))
+    picture = section(512, 512, (0.5, 0.5, 0.4, TISSUE), (0.4, 0.6, 0.1, LESION))
     (one,) = coarse.analyse(pyramid(tmp_path / "coarse", picture, spacing_um=0.5, factors=(1,))).findings
     larger = np.repeat(np.repeat(picture, 2, axis=0), 2, axis=1)
     (other,) = fine.analyse(pyramid(tmp_path / "fine", larger, spacing_um=0.25, factors=(1,))).findings
-    assert fine.scorer.seen[0].pixels.shape == (256, 256, 3)
-    assert coarse.scorer.seen[0].pixels.shape == (128, 128, 3)
+    assert fine.scorer.seen[0].pixels.shape == (128, 128, 3)
+    assert coarse.scorer.seen[0].pixels.shape == (64, 64, 3)
     assert one.score == pytest.approx(other.score, abs=0.01)
+
+
+def hottest(picture: ShownPicture) -> tuple[float, float]:
+    """Where a tile map has the colour of the highest score, as shares of its rows and columns; the scale beside it is left out."""
+    slide = picture.pixels[:768, :1024].astype(int)
+    warm = (slide[..., 0] - slide[..., 2]) > 60
+    rows, columns = np.nonzero(warm)
+    return float(rows.mean() / 768), float(columns.mean() / 1024)
+
+
+@pytest.mark.parametrize("where", [(0.4, 0.3), (0.6, 0.7)])
+def test_the_tile_map_is_hottest_where_the_lesion_is(desk: Desk, tmp_path: Path, where: tuple[float, float]) -> None:
+    shown: list[ShownPicture] = []
+    desk.analyse(pyramid(tmp_path, slide_picture((*where, 0.12, LESION))), show=shown.append)
+    (picture,) = shown
+    assert hottest(picture) == pytest.approx(where, abs=0.08)
+    assert picture.caption.startswith("Dark spot, score 0.")
+    assert "tiles with tissue were looked at" in picture.caption
+
+
+def test_without_findings_a_map_shows_which_tiles_were_looked_at(desk: Desk, tmp_path: Path) -> None:
+    shown: list[ShownPicture] = []
+    analysis = desk.analyse(pyramid(tmp_path, slide_picture()), ROUTE.model_copy(update={"prompt_set": None}), show=shown.append)
+    (picture,) = shown
+    assert picture.caption == analysis.remarks[0]
+    assert "a score is" not in picture.caption
 
 
 @pytest.mark.parametrize("table", ["extended", "none"])
@@ -181,7 +219,7 @@ def refusal(analysis: Analysis) -> tuple[AbstentionReason, str]:
 
 
 def test_an_empty_slide_is_not_shown_to_the_model_and_the_report_says_so(desk: Desk, tmp_path: Path) -> None:
-    reason, words = refusal(desk.analyse(pyramid(tmp_path, section(1500, 2000))))
+    reason, words = refusal(desk.analyse(pyramid(tmp_path, section(600, 800))))
     assert reason is AbstentionReason.QUALITY
     assert "no tissue was found on the slide, the model was not asked" in words
     assert desk.scorer.seen == []
@@ -236,7 +274,7 @@ def test_a_route_without_a_model_says_that_slides_were_not_looked_at(desk: Desk,
 
 def test_a_damaged_frame_is_named_and_the_others_are_looked_at(desk: Desk, tmp_path: Path) -> None:
     picture = slide_picture()
-    facts = LevelFacts(rows=1500, columns=2000)
+    facts = LevelFacts(rows=600, columns=800, tile=(128, 128))
     frames = [jpeg(frame) for frame in tiles_of(picture, facts.tile)]
     damaged = next(index for index, frame in enumerate(tiles_of(picture, facts.tile)) if frame.mean() < 200)
     frames[damaged] = b"\xff\xd8 no picture "
@@ -250,8 +288,8 @@ def test_a_damaged_frame_is_named_and_the_others_are_looked_at(desk: Desk, tmp_p
 
 
 def test_a_file_whose_frames_are_all_damaged_is_given_up_by_name(desk: Desk, tmp_path: Path) -> None:
-    facts = LevelFacts(rows=1500, columns=2000)
-    level = write_level(tmp_path / "level.dcm", header_of(facts), iter([b"\xff\xd8 no picture "] * 48))
+    facts = LevelFacts(rows=600, columns=800, tile=(128, 128))
+    level = write_level(tmp_path / "level.dcm", header_of(facts), iter([b"\xff\xd8 no picture "] * 35))
     analysis = desk.analyse([level])
     assert analysis.outcome is Outcome.FAILED
     assert {one.reason for one in analysis.abstentions} == {AbstentionReason.UNREADABLE}
@@ -261,17 +299,58 @@ def test_tissue_that_a_sparse_level_does_not_hold_is_not_looked_at(desk: Desk, t
     from tests.unit.test_slide_pyramids import position  # noqa: PLC0415
 
     picture = slide_picture(SPOT)
-    facts = LevelFacts(rows=1500, columns=2000)
-    kept = [index for index in range(facts.down * facts.across) if index % facts.across < 4]
+    facts = LevelFacts(rows=600, columns=800, tile=(128, 128))
+    kept = [index for index in range(facts.down * facts.across) if index % facts.across < 3]
     header = header_of(facts, NumberOfFrames=len(kept), DimensionOrganizationType="TILED_SPARSE")
     header.PerFrameFunctionalGroupsSequence = [
-        position(row=index // facts.across * 256 + 1, column=index % facts.across * 256 + 1) for index in kept
+        position(row=index // facts.across * 128 + 1, column=index % facts.across * 128 + 1) for index in kept
     ]
     tiles = list(tiles_of(picture, facts.tile))
     level = write_level(tmp_path / "sparse.dcm", header, iter([jpeg(tiles[index]) for index in kept]))
     (finding,) = desk.analyse([level]).findings
-    assert all(column < 4 * 256 for _, column in places(finding.regions, level))
+    assert all(column < 3 * 128 for _, column in places(finding.regions, level))
     assert finding.score < 0.45
+
+
+WRONG = st.sampled_from([None, "", 0, 1, 2, 7, 255, 65_535, 2_000_000_000])
+ATTRIBUTES = (
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "TotalPixelMatrixRows",
+    "TotalPixelMatrixColumns",
+    "TotalPixelMatrixFocalPlanes",
+    "NumberOfOpticalPaths",
+    "SamplesPerPixel",
+    "InConcatenationNumber",
+    "InConcatenationTotalNumber",
+    "ConcatenationFrameOffsetNumber",
+    "ImagedVolumeWidth",
+    "SharedFunctionalGroupsSequence",
+    "DimensionOrganizationType",
+    "ImageType",
+    "PyramidUID",
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(wrong=st.dictionaries(st.sampled_from(ATTRIBUTES), WRONG, min_size=1, max_size=3))
+def test_a_header_with_anything_in_it_ends_in_an_answer_or_a_reason(desk: Desk, small: SelectedInstance, wrong: dict[str, object]) -> None:
+    header = deepcopy(small.header)
+    for keyword, value in wrong.items():
+        header[keyword] = DataElement(keyword, dictionary_VR(keyword), [] if header_is_sequence(keyword) else value, validation_mode=IGNORE)
+    analysis = desk.analyse([replace(small, header=header)])
+    assert analysis.findings or analysis.abstentions
+
+
+def header_is_sequence(keyword: str) -> bool:
+    return dictionary_VR(keyword) == "SQ"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> SelectedInstance:
+    picture = section(300, 400, (0.5, 0.5, 0.45, TISSUE))
+    return pyramid(tmp_path_factory.mktemp("small"), picture, tile=(128, 128), factors=(1,))[0]
 
 
 def replaced(slide: SelectedInstance, *, number: int) -> SelectedInstance:

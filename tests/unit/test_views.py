@@ -155,10 +155,10 @@ def test_a_manifest_may_keep_borders_or_believe_the_header_only(tmp_path):
         assert shown(tmp_path, radiograph(pixels=pixels), wanted).pixels.shape == pixels.shape
 
 
-@pytest.mark.parametrize(("centre", "width"), [(2000, 60000), (3690, 4)], ids=["hardly any contrast", "nearly everything black"])
+@pytest.mark.parametrize(("centre", "width"), [(2000, 60000), (3600, 4)], ids=["hardly any contrast", "nearly everything black"])
 def test_an_absurd_window_of_the_header_gives_way_to_percentiles(tmp_path, centre, width):
     view = shown(tmp_path, radiograph(pixels=GREY, WindowCenter=centre, WindowWidth=width))
-    assert view.steps[1:] == ("instead 317 to 3683, percentiles 0.5 and 99.5 (the window shows next to nothing)",)
+    assert view.steps[1:] == ("instead 316 to 3683, percentiles 0.5 and 99.5 (the window shows next to nothing)",)
     assert np.percentile(view.pixels, 95) - np.percentile(view.pixels, 5) > 0.85
 
 
@@ -167,7 +167,7 @@ def test_an_absurd_window_is_replaced_under_the_polarity_and_padding_of_the_head
     pixels[:8] = 65535
     header = radiograph(pixels=pixels, WindowCenter=2000, WindowWidth=60000, PhotometricInterpretation="MONOCHROME1")
     header.add_new("PixelPaddingValue", "US", 65535)
-    view = shown(tmp_path, header)
+    view = shown(tmp_path, header, ViewsSection(radiograph=RadiographSection(border="keep")))
     assert (view.pixels[:8] == 0).all()
     assert view.pixels[8, 0] > 0.95
     assert view.pixels[63, 63] < 0.05
@@ -176,7 +176,7 @@ def test_an_absurd_window_is_replaced_under_the_polarity_and_padding_of_the_head
 def test_a_sane_window_is_kept_and_percentiles_can_be_asked_for(tmp_path):
     assert shown(tmp_path, radiograph(pixels=GREY)).steps == ("window 2000/4000 (header)",)
     wanted = ViewsSection(radiograph=RadiographSection(window="percentiles", lowest_percent=1, highest_percent=99))
-    assert shown(tmp_path, radiograph(pixels=GREY), wanted).steps[-1] == "instead 334 to 3666, percentiles 1 and 99 (asked for)"
+    assert shown(tmp_path, radiograph(pixels=GREY), wanted).steps[-1] == "instead 334 to 3665, percentiles 1 and 99 (asked for)"
 
 
 def test_eight_bit_radiographs_without_a_window_stay_as_somebody_rendered_them(tmp_path):
@@ -200,6 +200,11 @@ def test_frames_that_serve_as_masks_of_a_cine_are_not_shown(tmp_path):
 def test_ct_is_shown_through_the_window_of_its_header(tmp_path):
     _, frame = decoded(tmp_path, ct_slice())
     assert shown(tmp_path, ct_slice()).pixels.tolist() == frame.pixels.tolist()
+
+
+def test_ct_without_a_window_is_decoded_through_that_of_the_body_part_already(tmp_path):
+    view = shown(tmp_path, ct_slice(WindowCenter=None, WindowWidth=None))
+    assert view.steps == ("rescaled to HU", "window -600/1500 (default for CT)")
 
 
 @pytest.mark.parametrize(("part", "name"), [("CHEST", "lung"), ("HEAD", "brain"), ("LSPINE", "bone"), ("PELVIS", "soft-tissue")])
@@ -261,7 +266,7 @@ def views_of_series(folder, headers, wanted=DEFAULT):
 
 def test_all_slices_of_an_mr_series_share_one_window(tmp_path):
     dark, bright = views_of_series(tmp_path, [mr_slice(0.2, series="1.2.3"), mr_slice(1, series="1.2.3")])
-    assert dark.steps[-1] == bright.steps[-1] == "instead 67.0675 to 3666, percentiles 0.5 and 99.5 of 2 images of the series"
+    assert dark.steps[-1] == bright.steps[-1] == "instead 67 to 3665, percentiles 0.5 and 99.5 of 2 images of the series"
     assert dark.pixels.max() < 0.25
     assert bright.pixels.max() == 1
 
@@ -272,6 +277,14 @@ def test_another_series_and_phase_images_in_the_same_have_windows_of_their_own(t
     )
     assert magnitude.pixels.max() == phase.pixels.max() == other.pixels.max() == 1
     assert phase.steps[-1].endswith("of this image")
+
+
+def test_what_a_header_forgot_to_call_padding_takes_no_part_in_the_window_of_a_series(tmp_path):
+    header = mr_slice(1, series="1.2.3")
+    pixels = np.frombuffer(header.PixelData, dtype=np.uint16).reshape(64, 64).copy()
+    pixels[:, :10] = 0
+    (view,) = views_of_series(tmp_path, [image_pixel(header, pixels)])
+    assert view.steps[-1] == "instead 322 to 3685, percentiles 0.5 and 99.5 of this image"
 
 
 def test_an_mr_slice_that_cannot_be_read_spoils_no_window(tmp_path):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from pydicom import dcmread
 from safetensors.torch import load_file, save_file
 
@@ -18,7 +17,6 @@ from config import Catalogue, load
 from config.calibrations import Calibration, LabelCalibration
 from config.catalogue import model_digest, prompt_set_digest
 from config.heads import ANY_IMAGE
-from config.prompt_sets import PromptSet
 from dicom_node.demo.studies import DATA_FOLDER
 from inference.analysis import analyse, decode_analysis, encode_analysis
 from inference.engine import Engine
@@ -26,20 +24,17 @@ from inference.explanation import Explain, Illustrated, explain
 from inference.explanation.answer import Subject, answer_of
 from inference.explanation.drawing import NO_PLACE, WARNING
 from inference.explanation.heat_map import HeatMap, heat_maps, shrunk
-from inference.explanation.occlusion import GRID, blurred, hidden, log_odds
+from inference.explanation.occlusion import hidden, log_odds
 from inference.findings import Analysis, Presence, QualityGrade
 from inference.frames import Frame, read_frames
-from inference.golden import read_golden
-from inference.importing.install import fixture_adapter
 from inference.selection import SelectedInstance
 from tests.embedded import GATE, MODEL, chest
-from tests.golden_fixtures import write_fixture
+from tests.hottest import elsewhere, hottest_tenth
 from tests.phantoms import as_frame
 
 AT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 POLYP, PNEUMONIA, TEXT = "12-endoscopy-polyp", "04-chest-pneumonia-child", "14-ultrasound-burnt-in-text"
 FINDING_OF = {POLYP: ("demonstration-colonoscopy", "colon-polyp"), PNEUMONIA: ("demonstration-chest-radiograph", "pneumonia")}
-TOWERS = ("openai-vit", "openai-resnet", "chexzero", "medclip", "flair", "siglip", "ret-clip")
 _, SHIPPED = load(None)
 
 
@@ -75,23 +70,14 @@ def cut_out(frame: Frame, cells: NDArray[np.bool_]) -> Frame:
     return replace(frame, pixels=hidden(frame.pixels, flat, cells.astype(np.float32)))
 
 
-def hottest_tenth(found: HeatMap) -> NDArray[np.bool_]:
-    return found.heat >= np.sort(found.heat, axis=None)[-GRID * GRID // 10]
-
-
-def elsewhere(cells: NDArray[np.bool_], times: int) -> list[NDArray[np.bool_]]:
-    """The same shape, moved about at random."""
-    random = np.random.default_rng(7)
-    return [np.roll(cells, tuple(random.integers(4, GRID - 4, 2)), axis=(0, 1)) for _ in range(times)]
-
-
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_the_peak_follows_a_radiograph_that_is_moved_over_a_grey_page(engine: Engine, row: int, column: int) -> None:
     pixels = np.full((256, 256), 0.5, dtype=np.float32)
     pixels[128 * row : 128 * row + 128, 128 * column : 128 * column + 128] = chest()[::2, ::2]
     (found,) = of_image(engine, as_frame(pixels), GATE, ["chest-radiograph"])
-    assert 128 * column <= found.peak[0] <= 128 * column + 128
-    assert 128 * row <= found.peak[1] <= 128 * row + 128
+    window = 0.1 * 256  # half of a small one: a place as near as that is hidden together with the radiograph
+    assert 128 * column - window <= found.peak[0] <= 128 * column + 128 + window
+    assert 128 * row - window <= found.peak[1] <= 128 * row + 128 + window
 
 
 @pytest.mark.parametrize("study", FINDING_OF)
@@ -127,44 +113,6 @@ def shuffled(folder: Path) -> Catalogue:
     digest = hashlib.sha256((folder / manifest.weights.file).read_bytes()).hexdigest()
     weights = manifest.weights.model_copy(update={"folder": str(folder), "sha256": digest})
     return replace(SHIPPED, manifests=(manifest.model_copy(update={"weights": weights, "golden": None}),))
-
-
-@pytest.mark.parametrize("kind", TOWERS)
-def test_for_every_kind_of_tower_the_hottest_places_matter_more_than_others(kind: str, tmp_path: Path) -> None:
-    """Weights are random numbers, and faithful is faithful: what the map says is hot must move this model's score."""
-    adapter = fixture_adapter(read_golden(write_fixture(kind, tmp_path / "fixture")), tmp_path / "model", "cpu")
-    views = adapter.heads[0].views
-    head = adapter.heads[0].name if len(views) > 1 else None
-    model, asked = adapter.manifest.model_copy(update={"golden": None}), question(head)
-    catalogue = Catalogue(routes=(), manifests=(model,), prompt_sets=(asked,))
-    engine = Engine(catalogue, device="cpu", batch_size=32, cache_folder=None, load=lambda *_: adapter)
-    frames = [busy(number) for number in range(len(views))]
-    subject = Subject(images=tuple(frame.ref for frame in frames), views=views if head else ANY_IMAGE)
-    falls, others = [], []
-    for place, frame in enumerate(frames):
-        answer = answer_of(subject, ["there"], model=model, prompt_set=asked, scorer=engine, frames=frames, place=place)
-        (found,) = heat_maps(frame, ("there",), answer, longest_side=512)
-        hot = hottest_tenth(found)
-        filling = blurred(frame.pixels)
-        parts = [np.zeros_like(hot), hot, *elsewhere(hot, 8)]
-        scores = log_odds(answer([replace(frame, pixels=hidden(frame.pixels, filling, part.astype(np.float32))) for part in parts]))
-        falls.append(scores[0] - scores[1])
-        others.append(scores[0] - scores[2:].mean())
-    assert np.mean(falls) > max(0, np.mean(others))
-
-
-def question(head: str | None) -> PromptSet:
-    code = {"value": "1", "scheme": "99TEST", "meaning": "There"}
-    label = {"name": "there", "concept": code, "positive": ["a chest X-ray with Pleural Effusion"], "negative": ["no finding"]}
-    facts = {"name": "findings", "version": 1, "recipe": "pair-softmax", "temperature": "model"}
-    return PromptSet.model_validate(facts | {"head": head, "level": "patient" if head else "image", "labels": [label]})
-
-
-def busy(seed: int) -> Frame:
-    """A frame with something different everywhere."""
-    coarse = np.random.default_rng(seed).random((9, 9), dtype=np.float32)
-    pixels = np.asarray(Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC))
-    return as_frame(np.clip(pixels, 0, 1), uid=f"2.25.{seed + 1}")
 
 
 def analysed(engine: Engine, catalogue: Catalogue, instance: SelectedInstance, route: str) -> Analysis:
@@ -240,7 +188,7 @@ def test_in_shadow_a_node_explains_nothing_and_a_researcher_sees_the_strongest_s
     silent = explained(engine, SHIPPED, instance, "chest-radiograph", Explain.PRESENT)
     assert (silent.analysis, silent.pictures) == (analysis, ())
     shown = explained(engine, SHIPPED, instance, "chest-radiograph", Explain.SHOWN)
-    assert [picture.caption.split(",")[0] for picture in shown.pictures][:1] == [f"Pneumonia: score {analysis.findings[0].score:.2f}"]
+    assert shown.pictures[0].caption.startswith(f"Pneumonia: score {analysis.findings[0].score:.3f} by gatekeeper, not calibrated.")
     assert shown.pictures[0].caption.endswith((WARNING, NO_PLACE))
     assert shown.analysis.flag == analysis.flag
 

@@ -8,7 +8,11 @@ from inference.quality.check import Limit
 from inference.quality.header.check import PROCESSING, HeaderSubject, PixelFacts, header_verdict
 
 _DEEP = 10  # bits from which on the modality promises more than 8-bit grey
-FEWEST = Limit(value=6, unit="bit", source="")
+FEWEST = Limit(
+    value=6,
+    unit="bit",
+    source="64 steps of grey, a quarter of 8 bits. Measured: 28 real radiographs, CT and MR images need at least 7.9, false alarms 0",
+)
 _ROUNDING = 1e-3  # of float32 values and the logarithm
 _RANGED = frozenset({"CR", "DX", "RG", "MG", "CT", "MR"})
 

@@ -6,9 +6,9 @@ from inference.attributes import items, text
 from inference.findings import QualityVerdict
 from inference.quality.check import Limit
 from inference.quality.header.check import OTHER_FAILURE, HeaderSubject, header_verdict
-from inference.quality.header.sure import SURE
+from inference.quality.header.sure import SURE, SURE_SOURCE
 
-LIMIT = Limit(value=SURE, unit="1", source="")
+LIMIT = Limit(value=SURE, unit="1", source=SURE_SOURCE)
 
 # Body Part Examined (defined terms of PS3.16 Annex L, and what modalities write) by the word with which the gate's kinds begin.
 _HEAD = ("HEAD", "BRAIN", "SKULL", "HEADNECK", "FACE", "SINUS", "ORBIT", "IAC", "PITUITARY")

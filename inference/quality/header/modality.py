@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from inference.findings import QualityVerdict
 from inference.quality.check import Limit
 from inference.quality.header.check import OTHER_FAILURE, HeaderSubject, header_verdict
-from inference.quality.header.sure import SURE
+from inference.quality.header.sure import SURE, SURE_SOURCE
 
-LIMIT = Limit(value=SURE, unit="1", source="")
+LIMIT = Limit(value=SURE, unit="1", source=SURE_SOURCE)
 
 # Modality (0008,0060) -> what the codes of the gate's kinds (CID 29) may be. Other modalities are not judged: of what they make the model
 # has seen too little.

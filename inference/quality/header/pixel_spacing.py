@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from inference.attributes import texts
 from inference.findings import QualityVerdict
 from inference.quality.check import Limit
 from inference.quality.header.check import POOR_FOV, HeaderSubject, header_verdict
@@ -39,6 +40,7 @@ _RANGES: Mapping[str, _Range] = {
     "PT": _Range(shortest=100, longest=1000, source="Longest side from a breast or brain scanner to the bore of a whole-body scanner"),
 }
 _UNIT = "mm"
+_MOSAIC = "MOSAIC"  # all slices of a volume side by side in one MR image: the field of view is that of one tile
 
 
 class PixelSpacing:
@@ -51,7 +53,7 @@ class PixelSpacing:
 
     def __call__(self, subject: HeaderSubject) -> QualityVerdict | None:
         plausible, spacing = _RANGES.get(subject.modality), subject.pixels.spacing_mm
-        if plausible is None or spacing is None:
+        if plausible is None or spacing is None or _MOSAIC in texts(subject.header, "ImageType"):
             return None
         side = max(subject.pixels.rows * spacing[0], subject.pixels.columns * spacing[1])
         small, large = side < plausible.shortest, side > plausible.longest

@@ -1,3 +1,7 @@
 """When the model's answer about the kind of image is believed against a header."""
 
-SURE = 0.9
+SURE = 0.95
+SURE_SOURCE = (
+    "Of 22 real radiographs, CT and MR images with a gate's answer the one whose header is wrong (a chest radiograph as CT) has 0.99, the"
+    " most certain wrong answer about a right header 0.905"
+)

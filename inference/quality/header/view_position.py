@@ -23,7 +23,7 @@ _POSITIONS: Mapping[str, str] = {  # View Position (0018,5101), PS3.3 C.8.11.5.1
 }
 _CODES: Mapping[str, str] = {  # View Code Sequence, CID 4010, in SNOMED CT and as it was in SRT
     **dict.fromkeys(("399348003", "272479007", "R-10206", "R-10214"), _FRONTAL),
-    **dict.fromkeys(("399173006", "399198007", "399067008", "R-10236", "R-10232", "R-10228"), _LATERAL),
+    **dict.fromkeys(("399173006", "399198007", "399067008", "R-10236", "R-10232"), _LATERAL),
 }
 _KINDS: Mapping[str, str] = {
     "frontal": _FRONTAL,

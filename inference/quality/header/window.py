@@ -6,7 +6,11 @@ from inference.quality.check import Limit
 from inference.quality.header.check import PROCESSING, HeaderSubject, header_verdict
 from inference.windows import header_window
 
-LIMIT = Limit(value=0.05, unit="1", source="")
+LIMIT = Limit(
+    value=0.05,
+    unit="1",
+    source="Measured: in 24 real images of all modalities at least 0.16 of the window has values, false alarms 0",
+)
 
 
 class WindowOfHeader:

@@ -11,7 +11,11 @@ from inference.findings import QualityVerdict
 from inference.quality.check import Limit
 from inference.quality.series.check import NOT_AS_REQUESTED, SeriesSubject, series_verdict
 
-LIMIT = Limit(value=0, unit="{contradictions}", source="")
+LIMIT = Limit(
+    value=0,
+    unit="{contradictions}",
+    source="Agent and description against the words of the request; tried on 11 written pairs, not measured on real requests",
+)
 
 # Words in capitals, as `text` gives them. Without comes first: "WITHOUT CONTRAST" also has the words of "CONTRAST".
 _WITHOUT = re.compile(
@@ -26,7 +30,7 @@ _WITH = re.compile(
 # Of CT alone: MR shows arteries and veins without contrast medium as well.
 _PHASE = re.compile(r"\bCTA\b|\bCTPA\b|\b(ARTERIAL|VENOUS|PORTAL\w*|NEPHROGRAPHIC|EXCRETORY|ARTERIELL|VENOES|VENÖS|PORTALVENOES)\b")
 _BOTH = re.compile(
-    r"\b(W/?O|WITHOUT|OHNE|SANS)\b.{0,12}\b(AND|UND|ET|\+|&|/)\b.{0,12}\b(W|WITH|MIT|AVEC)\b|\bW\W{0,3}(AND|&|/|\+)?\W{0,3}W/?O\b"
+    r"\b(W|WITH|MIT|AVEC)\b[^;]{0,15}\b(W/?O|WITHOUT|OHNE|SANS)\b|\b(W/?O|WITHOUT|OHNE|SANS)\b[^;]{0,15}\b(W(?!/?O)|WITH|MIT|AVEC)\b"
 )
 _NONE_GIVEN = frozenset({"NONE", "NO", "N", "NO CONTRAST", "WITHOUT", "NEIN", "KEIN", "OHNE", "NON", "NOT GIVEN", "0"})
 

@@ -2,10 +2,14 @@
 
 from inference.findings import QualityVerdict
 from inference.quality.check import Limit
-from inference.quality.series.check import PROTOCOL, SeriesSubject, series_verdict
+from inference.quality.series.check import PROTOCOL, SOUND, SeriesSubject, series_verdict
 from inference.quality.series.steps import steps
 
-LIMIT = Limit(value=0.1, unit="1", source="")
+LIMIT = Limit(
+    value=0.1,
+    unit="1",
+    source=f"{SOUND}; found with 1 of 24 slices moved by 1/8 of a step 78 of 78, with 3 dropped and the rest numbered anew 76 of 78",
+)
 
 
 class UnevenSpacing:
