@@ -77,7 +77,8 @@ def _grid_lines(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pi
     phase, pitch = rng.uniform(0, 2 * math.pi), rng.uniform(2.5, 8)
     axis = int(rng.integers(2))
     wave = np.sin(2 * math.pi * np.arange(pixels.shape[axis]) / pitch + phase).astype(np.float32)
-    return pixels + np.float32(0.002 + 0.038 * strength) * (wave[:, None] if axis == 0 else wave[None, :])
+    shadowed: Pixels = pixels + np.float32(0.002 + 0.038 * strength) * (wave[:, None] if axis == 0 else wave[None, :])
+    return shadowed
 
 
 def _dead_line(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pixels:
@@ -133,7 +134,8 @@ def _annotated(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pix
 def _coloured(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pixels:
     """Three channels that differ, as of a photograph: 5 to 60 % apart."""
     tint = rng.permutation(np.array([1.0, 1 - 0.35 * strength, 1 - 0.7 * strength], dtype=np.float32))
-    return pixels[..., None] * tint if pixels.ndim == 2 else pixels * tint  # noqa: PLR2004 - rows and columns
+    tinted: Pixels = pixels[..., None] * tint if pixels.ndim == 2 else pixels * tint  # noqa: PLR2004 - rows and columns
+    return tinted
 
 
 def _text_page(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pixels:

@@ -56,8 +56,8 @@ def summary(analysis: Analysis) -> str:
 def comments(analysis: Analysis) -> tuple[str, ...]:
     """Return the comments, each about one thing.
 
-    Disclaimer, shadow, what was not analysed and why, flags that were held back, how much was looked at, what the images show, what is wrong with them,
-    sources, what was left out.
+    Disclaimer, shadow, what was not analysed and why, flags that were held back, how much was looked at, what the images show, what is
+    wrong with them, sources, what was left out.
     """
     if analysis.withdrawn is not None:
         return (DISCLAIMER_OF_WITHDRAWAL,)

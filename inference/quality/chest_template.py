@@ -42,6 +42,6 @@ def likeness_by_turn(thumbnail: Floats) -> tuple[float, float, float, float]:
 
 
 def _normalised(fields: NDArray[np.float64]) -> NDArray[np.float64]:
-    centred = fields - fields.mean()
+    centred: NDArray[np.float64] = fields - fields.mean()
     length = float(np.linalg.norm(centred))
     return centred / length if length > 0 else centred

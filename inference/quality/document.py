@@ -43,7 +43,8 @@ def soft_shades(sample: Sample, _header: Dataset) -> float | None:
     rows, columns = (size // _SQUARE * _SQUARE for size in difference.shape)
     squares = difference[:rows, :columns].reshape(rows // _SQUARE, _SQUARE, columns // _SQUARE, _SQUARE)
     soft = ((squares > 0) & (squares <= _SOFT)).mean(axis=(1, 3))
-    return float((soft * ~_and_beside((squares > _HARD).any(axis=(1, 3)))).mean())
+    hard: Mask = np.any(squares > _HARD, axis=(1, 3))
+    return float((soft * ~_and_beside(hard)).mean())
 
 
 def _and_beside(squares: Mask) -> Mask:

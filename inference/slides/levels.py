@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 
-from inference.attributes import functional_group, items, number, numbers, text
+from inference.attributes import UNUSABLE, functional_group, items, number, numbers, text
 from inference.findings import ImageRef
 from inference.frames import frame_count
 from inference.selection import SelectedInstance
@@ -146,8 +147,11 @@ def read_level(parts: Sequence[SelectedInstance]) -> Level:
 
 def flavours(header: Dataset) -> tuple[str, ...]:
     """The values of Image Type from the third on: VOLUME, LABEL, OVERVIEW or THUMBNAIL, and more (PS3.3 C.8.12.4.1.1)."""
-    value = header.get("ImageType") or ()
-    values = (value,) if isinstance(value, str) else tuple(value)
+    try:
+        value = header.get("ImageType")
+    except UNUSABLE:
+        return ()
+    values = value if isinstance(value, MultiValue | list | tuple) else (value,)
     return tuple(str(one).strip().upper() for one in values[2:])
 
 

@@ -1,6 +1,7 @@
 """A slide at low power, made frame by frame from its coarsest level that shows enough: for the tissue mask and the tile map."""
 
 import math
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,12 +44,12 @@ def overview_of(slide: Slide, *, maximum_megapixels: float, damaged: Damaged) ->
     wanted = _first_of_blocks(level, block)
     shrink = max(1, -(-max(level.rows, level.columns) // _LONGEST_SIDE))
     pixels = np.full((-(-level.rows // shrink), -(-level.columns // shrink), _RGB), _GLASS, dtype=np.uint8)
-    stream = FrameStream(level, wanted, maximum_megapixels=maximum_megapixels, damaged=damaged)
-    for placed in wanted:
-        frame = stream.frame(placed)
-        if frame is not None:
-            area = _area(placed, level, block)
-            _paint(pixels, frame.pixels[: level.rows - placed.top, : level.columns - placed.left], area, shrink)
+    with closing(FrameStream(level, wanted, maximum_megapixels=maximum_megapixels, damaged=damaged)) as stream:
+        for placed in wanted:
+            frame = stream.frame(placed)
+            if frame is not None:
+                area = _area(placed, level, block)
+                _paint(pixels, frame.pixels[: level.rows - placed.top, : level.columns - placed.left], area, shrink)
     return Overview(level=level, pixels=pixels, every=every)
 
 

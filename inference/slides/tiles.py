@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -104,14 +105,14 @@ def frames_of(
     Raises:
         UndecodableError: nothing of a file can be decoded.
     """
-    stream = FrameStream(level, list(_reads(tiles)), maximum_megapixels=maximum_megapixels, damaged=damaged)
     held: dict[PlacedFrame, Frame | None] = {}
-    for tile in tiles:
-        kept = {placed: held[placed] for placed in tile.frames if placed in held}
-        held = kept | {placed: stream.frame(placed) for placed in tile.frames if placed not in kept}
-        decoded = [frame for placed in tile.frames if (frame := held[placed]) is not None]
-        if len(decoded) == len(tile.frames):
-            yield tile, _pixels(level, size, tile, decoded)
+    with closing(FrameStream(level, list(_reads(tiles)), maximum_megapixels=maximum_megapixels, damaged=damaged)) as stream:
+        for tile in tiles:
+            kept = {placed: held[placed] for placed in tile.frames if placed in held}
+            held = kept | {placed: stream.frame(placed) for placed in tile.frames if placed not in kept}
+            decoded = [frame for placed in tile.frames if (frame := held[placed]) is not None]
+            if len(decoded) == len(tile.frames):
+                yield tile, _pixels(level, size, tile, decoded)
 
 
 def region_of(level: Level, size: TileSize, tile: Tile) -> Region:
@@ -160,7 +161,7 @@ def _shared(placed: PlacedFrame, level: Level, top: int, left: int, size: TileSi
 def _away(placed: PlacedFrame, level: Level, middle: tuple[float, float]) -> float:
     down = placed.top + level.frame_rows / 2 - middle[0]
     across = placed.left + level.frame_columns / 2 - middle[1]
-    return max(abs(down), abs(across))
+    return max(abs(down) / level.frame_rows, abs(across) / level.frame_columns)  # at most a half in the frame that holds the middle
 
 
 def _reads(tiles: Sequence[Tile]) -> Iterator[PlacedFrame]:

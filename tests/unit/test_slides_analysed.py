@@ -338,13 +338,10 @@ ATTRIBUTES = (
 def test_a_header_with_anything_in_it_ends_in_an_answer_or_a_reason(desk: Desk, small: SelectedInstance, wrong: dict[str, object]) -> None:
     header = deepcopy(small.header)
     for keyword, value in wrong.items():
-        header[keyword] = DataElement(keyword, dictionary_VR(keyword), [] if header_is_sequence(keyword) else value, validation_mode=IGNORE)
+        written = [] if dictionary_VR(keyword) == "SQ" else str(value or "") if dictionary_VR(keyword) == "UI" else value
+        header[keyword] = DataElement(keyword, dictionary_VR(keyword), written, validation_mode=IGNORE)
     analysis = desk.analyse([replace(small, header=header)])
     assert analysis.findings or analysis.abstentions
-
-
-def header_is_sequence(keyword: str) -> bool:
-    return dictionary_VR(keyword) == "SQ"
 
 
 @pytest.fixture(scope="module")
