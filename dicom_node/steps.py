@@ -36,7 +36,7 @@ from inference.analysis import SelectedInstance, decode_analysis, encode_analysi
 from inference.analysis import analyse as analyse_instances
 from inference.explanation import Explain, explain
 from inference.findings import AbstentionReason, Analysis, Exclusion, ImageRef, Outcome
-from inference.pixel_data import refuse_inflation
+from inference.pixels.pixel_data import refuse_inflation
 from reporting import ENCODERS, ILLUSTRATED, SHOWING_PLACES, STANDING_RECORD, EncodedResult, MediaType, PreviousReport, images_to_show
 
 if TYPE_CHECKING:  # torch takes seconds to import; of the processes only the worker needs it

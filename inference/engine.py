@@ -19,14 +19,14 @@ from config.heads import ANY_IMAGE
 from config.manifests import ModelManifest
 from config.schema import WorkSection
 from inference.adapters import DeviceMemoryError, Head, ModelAdapter, ModelLoadError, load_adapter
-from inference.ahead import batches
-from inference.compiled import compiled, inductor
+from inference.device.ahead import batches
+from inference.device.compiled import compiled, inductor
+from inference.device.forward import REMEDY, Forward, OutOfMemory, out_of_memory
+from inference.device.loaded_models import LoadedModels, memory_of
+from inference.device.precision import Precision, forbid_tf32, precision_on
 from inference.findings import ImageRef, Score
-from inference.forward import REMEDY, Forward, OutOfMemory, out_of_memory
 from inference.frames import Frame
 from inference.golden import prove, prove_as_served
-from inference.loaded_models import LoadedModels, memory_of
-from inference.precision import Precision, forbid_tf32, precision_on
 from inference.prompts import PromptEmbeddings, cache_name, embed_prompts, group_of, read_cached, write_cached
 from inference.scoring import heads_asked, score_images
 

@@ -14,12 +14,12 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
 from inference.attributes import functional_group, numbers, text, uid
-from inference.codecs import FAULTS, CodecError, EncodedFrame, Stored
-from inference.decoding import DECODERS, processors
 from inference.findings import ImageRef
 from inference.in_order import Job, in_order
-from inference.pixel_data import PixelData, PixelDataError, frame_count, open_pixel_data, refuse_inflation
-from inference.values import Rendering, colour, grey, palette
+from inference.pixels.codecs import FAULTS, CodecError, EncodedFrame, Stored
+from inference.pixels.decoding import DECODERS, processors
+from inference.pixels.pixel_data import PixelData, PixelDataError, frame_count, open_pixel_data, refuse_inflation
+from inference.pixels.values import Rendering, colour, grey, palette
 
 __all__ = ["Frame", "UndecodableError", "frame_count", "read_ahead", "read_frames"]
 

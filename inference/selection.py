@@ -11,8 +11,8 @@ from pydicom import Dataset
 from inference.attributes import number, text
 from inference.findings import ImageRef
 from inference.frames import frame_count
-from inference.mask_frames import without_masks
-from inference.series import SeriesGeometry, geometry
+from inference.series.geometry import SeriesGeometry, geometry
+from inference.series.mask_frames import without_masks
 
 # Modalities whose images are slices of one thing: a series is judged as a whole, not image by image (PS3.3 C.7.3.1.1.1).
 SLICED = frozenset({"CT", "MR", "PT", "NM"})

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.frames import Frame
-from inference.windows import robust_range
+from inference.pixels.windows import robust_range
 
 # Which of DCMTK's programs has the decoder. It has none for JPEG 2000 and Deflate by frame: GDCM takes the codestream apart first.
 _PROGRAMS = {**dict.fromkeys(("50", "51", "57", "70"), "dcmj2pnm"), **dict.fromkeys(("80", "81"), "dcml2pnm")}

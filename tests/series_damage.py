@@ -13,7 +13,7 @@ from pydicom.uid import generate_uid
 from inference.attributes import number, numbers
 from inference.findings import ImageRef
 from inference.quality.series import SeriesSubject
-from inference.series import geometry
+from inference.series.geometry import geometry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from dicom_node.keeping.retention import purge
 from dicom_node.ledger import Ledger
 from dicom_node.processes.worker import Worker
 from dicom_node.receiving.scp import StorageScp
-from inference.shared_engine import SharedEngine
+from inference.device.shared_engine import SharedEngine
 from tests.durability.modality import send
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)

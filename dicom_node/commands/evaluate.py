@@ -31,7 +31,7 @@ from dicom_node.evaluation.results import DegradationStudy, Evaluation, PromptSe
 from dicom_node.evaluation.tables import print_evaluation
 from dicom_node.version import node_version
 from inference.adapters import DeviceMemoryError, ModelLoadError, ModelOutputError
-from inference.degradations import KINDS
+from inference.damage.degradations import KINDS
 
 if TYPE_CHECKING:
     from inference.engine import Engine

@@ -172,8 +172,8 @@ def work(config: ConfigOption = None, supervised: SupervisedOption = False) -> N
 
     Example: CUDA_VISIBLE_DEVICES=0 dicom-node work --config /etc/dicom-node/node.yaml
     """
+    from inference.device.shared_engine import SharedEngine  # noqa: PLC0415
     from inference.engine import EngineOptions  # noqa: PLC0415 - torch takes seconds to import; only this process needs it
-    from inference.shared_engine import SharedEngine  # noqa: PLC0415
 
     with _process("work", config, supervised=supervised) as (node, stop):
         engine = SharedEngine(

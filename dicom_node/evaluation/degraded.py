@@ -15,7 +15,7 @@ from dicom_node.evaluation.manifest import TRUE, LabelledImage
 from dicom_node.evaluation.metrics import Bootstrap, Estimate, Flags, Floats, auroc, discrimination, group_codes, spearman, weighted_recalls
 from dicom_node.evaluation.pictures import UnusableImageError, read_picture
 from dicom_node.evaluation.results import DegradationResult, DegradationStudy, RotationResult, StrengthResult
-from inference.degradations import KINDS, MEDIUM, WITHOUT_STRENGTH, Kind, applies, degrade
+from inference.damage.degradations import KINDS, MEDIUM, WITHOUT_STRENGTH, Kind, applies, degrade
 from inference.frames import Frame
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from config.labelling import ANYTHING, ColumnsSection, Condition, LabelRules, label_rule_mistakes, load_label_rules
 from config.mistakes import ConfigurationError, Mistake, suggestion
 from config.prompt_sets import PromptSet
-from inference.degradations import KINDS
+from inference.damage.degradations import KINDS
 
 Row: TypeAlias = Mapping[str, str]
 

@@ -18,7 +18,7 @@ from dicom_node.lifecycle import WorkItemState
 from dicom_node.telemetry import STEP_FAILURES, STEP_SECONDS
 
 if TYPE_CHECKING:  # torch takes seconds to import
-    from inference.shared_engine import SharedEngine
+    from inference.device.shared_engine import SharedEngine
 
 log = structlog.get_logger()
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference.adapters import ModelAdapter, ModelLoadError
+from inference.device.precision import Precision
 from inference.golden.arrays import Recomputation, in_order
 from inference.golden.folder import Array, Golden, GoldenError, TypicalMistake
-from inference.precision import Precision
 
 _EXACT = ("token_ids", "attention_mask")
 _LIMITS = (

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from inference.adapters import ModelAdapter, ModelLoadError
 from inference.adapters.looks import published
+from inference.device.precision import Precision, full_precision, precision_on, serving
 from inference.golden.check import require_match
 from inference.golden.folder import Golden, GoldenError, read_golden
-from inference.precision import Precision, full_precision, precision_on, serving
 
 
 def prove(adapter: ModelAdapter, folder: Path, device: str, *, precision: Precision = "float16") -> None:

@@ -8,11 +8,11 @@ from pydicom import Dataset
 from config.views import CtWindow, ViewsSection, WindowSection
 from inference.attributes import functional_group, items
 from inference.frames import Frame
-from inference.lookup import Floats
-from inference.values import in_hounsfield
+from inference.pixels.lookup import Floats
+from inference.pixels.values import in_hounsfield
+from inference.pixels.windows import Window, body_part_window, by_default, ct_window, header_window, robust_range
 from inference.views.view import SeriesRanges, frame_index
 from inference.views.window import shown_anew
-from inference.windows import Window, body_part_window, by_default, ct_window, header_window, robust_range
 
 _CHANNELS = ("red", "green", "blue")
 

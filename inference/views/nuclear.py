@@ -7,7 +7,7 @@ from pydicom import Dataset
 
 from config.views import ViewsSection
 from inference.frames import Frame
-from inference.values import inversion
+from inference.pixels.values import inversion
 from inference.views.view import SeriesRanges
 from inference.views.window import by_series, is_rendered
 

@@ -8,10 +8,10 @@ from pydicom import Dataset
 
 from inference.attributes import functional_group, text, texts
 from inference.frames import Frame, UndecodableError, read_frames
-from inference.lookup import Floats
+from inference.pixels.lookup import Floats
+from inference.pixels.windows import sampled
 from inference.selection import ChosenFrames
 from inference.views.view import SeriesRange, frame_index
-from inference.windows import sampled
 
 _FRAMES = 9  # of a kind: 35 slices of a head and 32 of a phantom get a window whose ends lie 0.8 % of its width from that of all
 _PIXELS_OF_EACH = 1 << 16

@@ -9,10 +9,10 @@ from pydicom import Dataset
 from config.views import PercentileSection
 from inference.attributes import functional_group, number
 from inference.frames import Frame
-from inference.lookup import Floats
-from inference.values import inversion
+from inference.pixels.lookup import Floats
+from inference.pixels.values import inversion
+from inference.pixels.windows import PERCENTILES, header_window, robust_range, sampled, spread
 from inference.views.view import SeriesRange, frame_index
-from inference.windows import PERCENTILES, header_window, robust_range, sampled, spread
 
 # A header's window is absurd if it leaves less of the brightness than this between the outer percentiles of what it shows. Source: of 1070
 # radiographs of eight collections, shown as they were stored, 2 leave less (0.16 and 0.21); of real CR and DX with a window none of 4 does

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from config import load
-from inference.degradations import KINDS, MEDICAL_KINDS, MEDIUM, Kind, degrade
+from inference.damage.degradations import KINDS, MEDICAL_KINDS, MEDIUM, Kind, degrade
 from inference.embedded.training.pack import PackRow, read_pack
 from inference.embedded.training.views import possible_faults
 from inference.embedded.training.words import KINDS_OF_IMAGE

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset
 
-from inference.artefacts import GREY_ONLY, Artefact, spoil
-from inference.degradations import Kind, degrade
+from inference.damage.artefacts import GREY_ONLY, Artefact, spoil
+from inference.damage.degradations import Kind, degrade
 from inference.findings import QualityGrade, QualityVerdict
 from inference.frames import Frame
 from inference.quality import CHECKS, Sample, check_frame

@@ -15,7 +15,7 @@ from pydicom.errors import InvalidDicomError
 from inference.attributes import numbers, text
 from inference.findings import QualityGrade
 from inference.quality.series import SERIES_CHECKS, check_series
-from inference.series import geometry
+from inference.series.geometry import geometry
 from tests.series_damage import DAMAGES, damaged, sound, subject
 
 _SLICED = {"CT", "MR", "PT"}

@@ -13,11 +13,11 @@ from config.manifests import ModelManifest
 from inference.adapters import Head, ModelAdapter, keep, load_adapter, ret_clip, unimed_clip
 from inference.adapters.checkpoint import Checkpoint
 from inference.adapters.dual_encoder import DualEncoder
+from inference.device.precision import Precision
 from inference.golden import Golden, check, read_golden
 from inference.golden.folder import fixtures_in
 from inference.importing import importer_of
 from inference.importing.conversion import convert
-from inference.precision import Precision
 from inference.tokenizers import Tokenize, Tokens
 from tests.golden_fixtures import write_fixture
 

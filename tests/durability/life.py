@@ -27,7 +27,7 @@ from dicom_node.processes.periodic import mind_the_clock, settle_and_route
 from dicom_node.processes.supervisor import owner_name, release_leases_of_the_dead
 from dicom_node.processes.worker import Worker
 from dicom_node.receiving.scp import StorageScp
-from inference.shared_engine import SharedEngine
+from inference.device.shared_engine import SharedEngine
 from tests.durability import modality
 
 CALLING = "XRAY"

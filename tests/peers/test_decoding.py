@@ -19,9 +19,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from inference.codecs import ENCAPSULATED
 from inference.frames import read_frames
-from inference.pixel_data import NATIVE
+from inference.pixels.codecs import ENCAPSULATED
+from inference.pixels.pixel_data import NATIVE
 from tests import encodings
 from tests.builders import write_file
 from tests.encodings import (

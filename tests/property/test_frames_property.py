@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from inference.frames import UndecodableError, frame_count, read_frames
-from inference.windows import Window
+from inference.pixels.windows import Window
 from tests.builders import CANARIES, ct_slice, radiograph, write_file
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom warns of each odd value

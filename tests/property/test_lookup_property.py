@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from inference.lookup import lookup
-from inference.segmented_lookup import expanded
+from inference.pixels.lookup import lookup
+from inference.pixels.segmented_lookup import expanded
 
 ENTRIES = st.lists(st.integers(0, 65535), min_size=1, max_size=40)
 VALUES = st.lists(st.integers(-32768, 65535), min_size=1, max_size=30)

@@ -12,8 +12,8 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
-from inference.series import geometry
-from inference.slices import orientation_of
+from inference.series.geometry import geometry
+from inference.series.slices import orientation_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom warns of each odd value
 

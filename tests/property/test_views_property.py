@@ -11,8 +11,8 @@ from pydicom.sequence import Sequence
 
 from config.views import CT_WINDOWS, CtSection, ViewsSection
 from inference.frames import Frame
+from inference.pixels.windows import Window, ct_window
 from inference.views import VIEWS, SampledRanges, viewed
-from inference.windows import Window, ct_window
 from tests.phantoms import as_frame
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom warns of each odd value

@@ -8,8 +8,8 @@ import structlog
 import torch
 
 from inference.adapters import ModelAdapter, ModelLoadError
-from inference.compiled import compiled
-from inference.precision import precision_on, serving
+from inference.device.compiled import compiled
+from inference.device.precision import precision_on, serving
 from tests.fake_model import FakeModel, catalogue_of
 
 MANIFEST = catalogue_of("one").manifest("one")

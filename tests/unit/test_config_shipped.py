@@ -9,7 +9,7 @@ from pydicom.sr.codedict import codes
 from config import load
 from config.prompt_sets import PromptSet
 from config.routes import RouteRule
-from inference.degradations import KINDS
+from inference.damage.degradations import KINDS
 from reporting.codes import OWN_SCHEME
 from tests.embedded import MODEL
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference.degradations import KINDS, WITHOUT_STRENGTH, Kind, applies, degrade
+from inference.damage.degradations import KINDS, WITHOUT_STRENGTH, Kind, applies, degrade
 from tests.embedded import chest
 
 GRADED = [kind for kind in KINDS if kind not in WITHOUT_STRENGTH]

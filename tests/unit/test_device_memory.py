@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 
 from config.schema import WorkSection
 from inference.adapters import DeviceMemoryError, ModelAdapter, ModelLoadError, ModelOutputError
+from inference.device.loaded_models import LoadedModels, memory_of
 from inference.engine import Engine, EngineOptions
 from inference.frames import Frame
-from inference.loaded_models import LoadedModels, memory_of
 from tests.embedded import FINDINGS
 from tests.fake_model import FakeModel, catalogue_of, loading
 from tests.phantoms import as_frame

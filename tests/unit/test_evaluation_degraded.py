@@ -9,7 +9,7 @@ from dicom_node.evaluation.answers import Answers, ask, scores_of
 from dicom_node.evaluation.degraded import STRENGTHS, fault_of, plan, study
 from dicom_node.evaluation.manifest import LabelledData, Truth
 from dicom_node.evaluation.pictures import read_picture
-from inference.degradations import KINDS, WITHOUT_STRENGTH, applies
+from inference.damage.degradations import KINDS, WITHOUT_STRENGTH, applies
 from inference.engine import Engine
 from tests.embedded import MODEL, THRESHOLD, TURNS, UPRIGHT, chest, with_quality
 from tests.labelled import labelled, varied

@@ -21,9 +21,9 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
-from inference import jpeg_extended
-from inference.codecs import DECODING_PLUGINS
 from inference.frames import UndecodableError, read_frames
+from inference.pixels import jpeg_extended
+from inference.pixels.codecs import DECODING_PLUGINS
 from tests.builders import CANARIES, ct_slice, radiograph, write_file
 
 GPL_PLUGIN, GPL_SYNTAXES = "pylibjpeg", range(50, 82)  # the last component of 1.2.840.10008.1.2.4.x for JPEG and JPEG-LS

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image, ImageFilter
 from pydicom import Dataset
 
-from inference.artefacts import ARTEFACTS, spoil
-from inference.degradations import degrade
+from inference.damage.artefacts import ARTEFACTS, spoil
+from inference.damage.degradations import degrade
 from inference.findings import QualityGrade
 from inference.quality import CHECKS, Sample, check_frame
 from tests.phantoms import as_frame, chest_radiograph

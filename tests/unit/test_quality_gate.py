@@ -7,7 +7,7 @@ import numpy as np
 from config import load
 from config.routes import RouteRule
 from inference.analysis import analyse
-from inference.artefacts import spoil
+from inference.damage.artefacts import spoil
 from inference.findings import AbstentionReason, QualityGrade
 from tests.embedded import FINDINGS, MODEL, with_quality
 from tests.fakes import FakeScorer

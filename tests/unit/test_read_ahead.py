@@ -8,10 +8,10 @@ import pytest
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
 
-from inference.codecs import CodecError, EncodedFrame
-from inference.decoding import Decoders
 from inference.frames import UndecodableError, read_ahead, read_frames
 from inference.in_order import WAITING_BYTES, Job, in_order
+from inference.pixels.codecs import CodecError, EncodedFrame
+from inference.pixels.decoding import Decoders
 from tests import encodings
 from tests.builders import ct_slice, write_file
 from tests.encodings import twelve_bits, waves

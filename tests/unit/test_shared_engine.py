@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from config import load
 from inference.adapters import ModelOutputError
+from inference.device.shared_engine import SharedEngine
 from inference.engine import Engine, EngineOptions
 from inference.frames import Frame
-from inference.shared_engine import SharedEngine
 from tests.embedded import MODEL
 from tests.fake_model import FakeModel, Gate, catalogue_of, loading
 from tests.phantoms import as_frame, chest_radiograph, head_ct

@@ -17,10 +17,10 @@ from pydicom.uid import (
 
 from config.views import CT_WINDOWS, CtSection, MagneticResonanceSection, NuclearSection, RadiographSection, ViewsSection
 from inference.frames import read_frames
+from inference.pixels.windows import ct_window
 from inference.reading import Reading
 from inference.selection import ChosenFrames, SelectedInstance, choose_frames
 from inference.views import VIEWS, SampledRanges, viewed
-from inference.windows import ct_window
 from tests.builders import ct_slice, image_pixel, radiograph, uid, write_file
 from tests.embedded import shipped
 from tests.phantoms import as_frame, chest_radiograph

@@ -15,8 +15,8 @@ from dicom_node.ledger import Ledger, NewWorkItem
 from dicom_node.processes.worker import Worker
 from dicom_node.routing.selection import SelectedFile, Selection, encode_selection
 from inference.analysis import decode_analysis
+from inference.device.shared_engine import SharedEngine
 from inference.findings import Outcome
-from inference.shared_engine import SharedEngine
 from tests.unit.test_ledger import instance
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inference.degradations import KINDS, MEDICAL_KINDS
+from inference.damage.degradations import KINDS, MEDICAL_KINDS
 from inference.embedded.training.pack import PackRow, read_pack
 from inference.embedded.training.views import TRUE, UNKNOWN, blank_view, known_findings, possible_faults
 from inference.embedded.training.words import FINDINGS, KINDS_OF_IMAGE

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from inference.degradations import KINDS, MEDICAL_KINDS, WITHOUT_STRENGTH, Kind, applies, degrade
+from inference.damage.degradations import KINDS, MEDICAL_KINDS, WITHOUT_STRENGTH, Kind, applies, degrade
 from inference.embedded.training.pack import PackRow
 from inference.embedded.training.words import CLAIM_NUMBER, CLAIMS, FINDINGS, KIND_NUMBER, KINDS_OF_IMAGE
 

@@ -2,9 +2,9 @@
 
 from inference.attributes import functional_group, number
 from inference.findings import QualityVerdict
+from inference.pixels.windows import header_window
 from inference.quality.check import Limit
 from inference.quality.header.check import PROCESSING, HeaderSubject, header_verdict
-from inference.windows import header_window
 
 LIMIT = Limit(
     value=0.05,

@@ -9,7 +9,7 @@ from config import Code
 from inference.attributes import text
 from inference.findings import ImageRef, QualityGrade, QualityVerdict
 from inference.quality.check import Limit
-from inference.series import SeriesGeometry
+from inference.series.geometry import SeriesGeometry
 
 INCOMPLETE = Code(value="130574", scheme="DCM", meaning="Incomplete study")  # CID 6314
 PROTOCOL = Code(value="130570", scheme="DCM", meaning="Protocol not followed")  # CID 6314

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from inference.findings import QualityVerdict
 from inference.quality.check import Limit
 from inference.quality.series.check import PROTOCOL, SOUND, SeriesSubject, series_verdict
-from inference.series import SAME_PLACE_MM, Level
-from inference.slices import Slice, acquisition_of
+from inference.series.geometry import SAME_PLACE_MM, Level
+from inference.series.slices import Slice, acquisition_of
 
 LIMIT = Limit(
     value=0,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from inference.series import Level, Stack
+from inference.series.geometry import Level, Stack
 
 _FEWEST_LEVELS = 4  # three steps: fewer have no usual one
 _NEIGHBOURS = 5

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from inference.attributes import items, number, text, uid
 from inference.findings import QualityVerdict
-from inference.pixel_data import frame_count
+from inference.pixels.pixel_data import frame_count
 from inference.quality.check import Limit
 from inference.quality.series.check import INCOMPLETE, SOUND, SeriesSubject, series_verdict
 from inference.quality.series.steps import steps

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from inference.adapters import DeviceMemoryError, ModelAdapter, ModelLoadError
-from inference.forward import REMEDY, OutOfMemory, out_of_memory
+from inference.device.forward import REMEDY, OutOfMemory, out_of_memory
 
 _log = structlog.get_logger(__name__)
 

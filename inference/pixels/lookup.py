@@ -5,7 +5,7 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from inference.attributes import UNUSABLE
-from inference.segmented_lookup import expanded
+from inference.pixels.segmented_lookup import expanded
 
 Floats = npt.NDArray[np.float32]
 Table = npt.NDArray[np.generic]

@@ -13,9 +13,9 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from inference.attributes import number, text, uid
-from inference.codecs import DECODING_PLUGINS, ENCAPSULATED, FRAMES_IN_NATIVE_ENCODING, RLE_LOSSLESS, EncodedFrame
-from inference.codestreams import pixels_claimed
-from inference.encapsulated import EncapsulatedFrames, EncapsulationError, extended_offset_table, open_encapsulated
+from inference.pixels.codecs import DECODING_PLUGINS, ENCAPSULATED, FRAMES_IN_NATIVE_ENCODING, RLE_LOSSLESS, EncodedFrame
+from inference.pixels.codestreams import pixels_claimed
+from inference.pixels.encapsulated import EncapsulatedFrames, EncapsulationError, extended_offset_table, open_encapsulated
 
 NATIVE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian})
 

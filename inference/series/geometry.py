@@ -12,7 +12,7 @@ from statistics import median
 
 from pydicom import Dataset
 
-from inference.slices import Orientation, Slice, dot, slices_of
+from inference.series.slices import Orientation, Slice, dot, slices_of
 
 # Slices of one stack: rows and columns point the same way within 1 degree. Planes of radial MR are further apart, rounding is not.
 _SAME_DIRECTION = 0.99985

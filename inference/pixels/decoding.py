@@ -15,8 +15,8 @@ from typing import BinaryIO, cast
 import msgspec
 import numpy as np
 
-from inference.codecs import CodecError, EncodedFrame, Stored, decode
-from inference.decoder_process import LENGTH, READY, Answer
+from inference.pixels.codecs import CodecError, EncodedFrame, Stored, decode
+from inference.pixels.decoder_process import LENGTH, READY, Answer
 
 MOST_PROCESSES = 8
 _ENDS_WITHIN_S = 5.0
@@ -39,7 +39,7 @@ class Decoders:
         self._idle: list[subprocess.Popen[bytes]] = []
 
     def decode(self, frame: EncodedFrame) -> tuple[Stored, str]:
-        """As `inference.codecs.decode`. Native frames are decoded here and now: nothing in them can crash, and a copy would cost more.
+        """As `codecs.decode`. Native frames are decoded here and now: nothing in them can crash, and a copy would cost more.
 
         Raises:
             CodecError: as there, or the decoder crashed.
@@ -85,11 +85,11 @@ class Decoders:
 
 
 def _started() -> "subprocess.Popen[bytes]":
-    package = str(Path(__file__).parents[1])
+    package = str(Path(__file__).parents[2])
     beside = os.environ.get("PYTHONPATH")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (package, beside))), "OPENBLAS_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "inference.decoder_process"],
+        [sys.executable, "-m", "inference.pixels.decoder_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # decoders complain there, in words that nobody can match to an instance

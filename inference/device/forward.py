@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from inference.adapters import DeviceMemoryError, ModelAdapter, ModelOutputError
-from inference.precision import Precision, serving
+from inference.device.precision import Precision, serving
 
 _log = structlog.get_logger(__name__)
 

@@ -1,6 +1,6 @@
 """Artefacts of detectors, files and screens, made on purpose: known kind, known strength. The pixel checks are judged on them.
 
-Beside `inference.degradations`, whose faults a model is taught: these are seen at full resolution, or are no fault of the image's content.
+Beside `degradations`, whose faults a model is taught: these are seen at full resolution, or are no fault of the image's content.
 """
 
 import io

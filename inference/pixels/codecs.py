@@ -11,8 +11,8 @@ from pydicom.errors import InvalidDicomError
 from pydicom.pixels.decoders.base import Decoder, ExplicitVRBigEndianDecoder, ExplicitVRLittleEndianDecoder, get_decoder
 from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
 
-from inference import jpeg_extended
 from inference.attributes import UNUSABLE
+from inference.pixels import jpeg_extended
 
 _JPEG = ("pillow", "gdcm")
 _JPEG_LS = ("pyjpegls", "gdcm")

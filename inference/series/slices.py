@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 from inference.attributes import functional_group, items, number, numbers, text, texts, uid
-from inference.pixel_data import frame_count
+from inference.pixels.pixel_data import frame_count
 
 Vector = tuple[float, float, float]
 

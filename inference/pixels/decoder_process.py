@@ -1,4 +1,4 @@
-"""A process that decodes frames for `inference.decoding`: requests on the standard input, answers on the standard output, until it ends.
+"""A process that decodes frames for `decoding`: requests on the standard input, answers on the standard output, until it ends.
 
 A decoder that is asked to read damaged data can abort its whole process or write to the standard error; here it does no harm.
 """
@@ -12,7 +12,7 @@ from typing import BinaryIO
 import msgspec
 import numpy as np
 
-from inference.codecs import CodecError, EncodedFrame, decode
+from inference.pixels.codecs import CodecError, EncodedFrame, decode
 
 LENGTH = struct.Struct("<Q")
 READY = b"ready"  # said once, so that nobody's patience with a frame is spent on the start

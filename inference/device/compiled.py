@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from inference.adapters import Head, ModelAdapter, ModelLoadError, ModelOutputError
+from inference.device.forward import Forward
+from inference.device.precision import Precision
 from inference.findings import ImageRef
-from inference.forward import Forward
 from inference.frames import Frame
-from inference.precision import Precision
 from inference.tokenizers import Tokens
 
 Encode = Callable[[torch.Tensor], torch.Tensor]

@@ -9,7 +9,7 @@ from pydicom import Dataset
 
 from config.views import CT_WINDOWS, NamedWindow
 from inference.attributes import functional_group, items, number, text
-from inference.lookup import Floats, lookup
+from inference.pixels.lookup import Floats, lookup
 
 Mask = npt.NDArray[np.bool_]
 

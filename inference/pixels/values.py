@@ -8,9 +8,9 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from inference.attributes import functional_group, items, number, text
-from inference.colour_profile import UnusableProfileError, as_srgb, is_srgb
-from inference.lookup import Floats, lookup, palette_entries
-from inference.windows import Mask, display
+from inference.pixels.colour_profile import UnusableProfileError, as_srgb, is_srgb
+from inference.pixels.lookup import Floats, lookup, palette_entries
+from inference.pixels.windows import Mask, display
 
 Stored = npt.NDArray[Any]  # any integer or float type: what the header allocates
 

@@ -1,0 +1,1 @@
+"""Faults of images, made on purpose: what checks and prompts are trained and judged on."""

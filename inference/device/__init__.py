@@ -1,0 +1,1 @@
+"""Models on the device that computes: in memory, in batches, for several threads."""
