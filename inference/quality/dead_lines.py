@@ -8,7 +8,7 @@ from inference.quality.check import MeasuringCheck, held_out, limits
 from inference.quality.luminance import Floats
 from inference.quality.sample import Sample
 
-_FEWEST_PIXELS = 64
+_FEWEST_PIXELS = 128
 _FEWEST_LINES = 32
 _QUARTERS = 4
 _NEIGHBOURS = 16
@@ -26,7 +26,8 @@ def odd_line(sample: Sample, _header: Dataset) -> float | None:
     """How far one row or column stands out from both its neighbours, in brightness, beyond twice what other lines near it do.
 
     The smaller of the two differences if both have one sign, else 0, so that an edge counts nothing; its median over a quarter of the
-    line, the quarter where it is greatest: lines of detectors end at the middle where it is read out from two sides. None below 64 pixels.
+    line, the quarter where it is greatest: lines of detectors end at the middle where it is read out from two sides. None below 128
+    pixels: on those a sulcus is one pixel wide.
     """
     found = [
         _standing_out(lines)

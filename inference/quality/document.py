@@ -9,7 +9,7 @@ from inference.quality.check import MeasuringCheck, held_out, limits
 from inference.quality.luminance import Mask
 from inference.quality.sample import Sample
 
-_SMALLEST_SIDE = 64
+_SMALLEST_SIDE = 128  # no page can be read on fewer, and echo-planar slices of fewer have hard edges everywhere
 _SOFT, _HARD = 16, 80  # of 255
 _SQUARE = 8
 _LEVELS = 255
