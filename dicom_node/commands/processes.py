@@ -3,7 +3,6 @@
 import contextlib
 import os
 import random
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from dicom_node.processes.health import HealthServer
 from dicom_node.processes.periodic import rounds
 from dicom_node.processes.process_death import die_with_parent
 from dicom_node.processes.readiness import OF_PROCESS, destinations, forget, port_file, readiness, say_warm
+from dicom_node.processes.stopping import stop_on_signals, wait_for
 from dicom_node.processes.worker import Worker
 from dicom_node.receiving.scp import listen
 from dicom_node.telemetry import configure_logging, count_delivery, prepare_multiprocess, registry
@@ -43,13 +43,6 @@ log = structlog.get_logger()
 PROCESSES = ("schedule", "work", "deliver")
 """Beside the receivers."""
 SupervisedOption = Annotated[bool, typer.Option("--supervised", hidden=True)]
-
-
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 @contextlib.contextmanager
@@ -89,7 +82,7 @@ def _process(name: str, config: Path | None, *, supervised: bool) -> Iterator[tu
     configure_logging(settings.telemetry, process=name)
     if supervised:
         die_with_parent()
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     node = open_node(settings, catalogue)
     with _audited(node, name), contextlib.nullcontext() if supervised else _health(node, name, lambda: {name: True}):
         if not supervised:
@@ -115,7 +108,7 @@ def receive(config: ConfigOption = None) -> None:
     """
     settings, catalogue = settings_and_catalogue(config)
     configure_logging(settings.telemetry, process="receive")
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     node = open_node(settings, catalogue)
     _check_senders(node, config)
     with _listening(node) as listening:
@@ -227,7 +220,7 @@ def schedule(config: ConfigOption = None, supervised: SupervisedOption = False) 
         scheduler.add_job(lambda: warn_of_expiry(node.settings, utc_now()), daily, max_instances=1, next_run_time=utc_now())
         scheduler.start()
         with _forwarding(node, stop):
-            stop.wait()
+            wait_for(stop)
         scheduler.shutdown(wait=True)
 
 
@@ -258,7 +251,7 @@ def serve(config: ConfigOption = None) -> None:
     """
     settings, catalogue = settings_and_catalogue(config)
     configure_logging(settings.telemetry, process="serve")
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     node = open_node(settings, catalogue)
     _check_senders(node, config)
     if not settings.destinations:

@@ -18,6 +18,7 @@ from dicom_node.delivery.commitment_lane import CommitmentLane
 from dicom_node.delivery.commitment_listener import CommitmentListener
 from dicom_node.delivery.lane import IDLE_S, DeliveryLedger, DeliveryObserver, DeliveryOutcome, Lane, LaneTools, ResultFiles
 from dicom_node.failures import describe
+from dicom_node.processes.stopping import wait_for
 from dicom_node.tls.contexts import TlsFilesError
 
 _log = structlog.get_logger()
@@ -69,7 +70,7 @@ def run_deliver(
     with _listening(settings, reports, on_commitment_port):
         for thread in threads:
             thread.start()
-        stop.wait()
+        wait_for(stop)
         for thread in threads:
             thread.join()
 

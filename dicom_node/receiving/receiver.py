@@ -6,7 +6,6 @@ its own, so that nothing is loaded that receiving does not need: a receiver stay
 
 import argparse
 import resource
-import signal
 import socket
 import threading
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.keeping.reconcile import reconcile
 from dicom_node.ledger import Ledger
 from dicom_node.processes.process_death import die_with_parent
+from dicom_node.processes.stopping import stop_on_signals, wait_for
 from dicom_node.receiving.association_count import AssociationCount
 from dicom_node.receiving.pressure import Pressure
 from dicom_node.receiving.scp import StorageScp
@@ -38,9 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--listening", type=int, required=True, metavar="FD", help="descriptor of the socket that is listened on")
     parser.add_argument("--number", type=int, default=0, help="which of the receivers this is, from 0")
     options = parser.parse_args(arguments)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     die_with_parent()
     _allow_many_connections()
     settings = load_settings(options.config)
@@ -73,7 +71,7 @@ def _receive(settings: Settings, listening: socket.socket, stop: threading.Event
     scp.start()
     (folder / "receive.port").write_text(str(scp.port))
     _log.info("process_ready")
-    stop.wait()
+    wait_for(stop)
     scp.stop()
 
 
