@@ -145,7 +145,10 @@ def said(finding: Finding) -> str:
 
 def _analysis_notes(analysis: Analysis) -> Iterator[Note]:
     yield from (_abstention_note(abstention, analysis) for abstention in analysis.abstentions)
-    yield from (Note(standing=_STANDING_OF_GRADE[verdict.grade], text=verdict.sentence) for verdict in defects(analysis.quality))
+    if study := analysis.grade:  # one odd slice of many does not make a study limited
+        yield from (
+            Note(standing=_STANDING_OF_GRADE[min(verdict.grade, study)], text=verdict.sentence) for verdict in defects(analysis.quality)
+        )
     told = (kind for kind in analysis.kinds if not kind.expected)
     yield from (Note(standing=Standing.QUALITY_ONLY, text=f"Looks like {kind.kind} (p = {kind.probability:.2f})") for kind in told)
     findings = strongest(analysis.findings)
