@@ -1,15 +1,14 @@
 """A content tree as a Comprehensive 3D SR (PS3.3 A.35.13) of the study: always UNVERIFIED, always PRELIMINARY."""
 
 import hashlib
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import dcmwrite, write_dataset
-from pydicom.uid import UID, Comprehensive3DSRStorage, ExplicitVRLittleEndian
+from pydicom.filewriter import write_dataset
+from pydicom.uid import Comprehensive3DSRStorage
 
 from inference.findings import Analysis, Outcome
 from reporting import codes
@@ -17,9 +16,10 @@ from reporting.algorithm import Algorithms, algorithms_of, contribution
 from reporting.evidence import Evidence, hierarchy, reference
 from reporting.header import CHARACTER_SET, study_level
 from reporting.narrative import completion_description
+from reporting.part10 import encoded, part10
 from reporting.repairs import repairs
 from reporting.result import EncodedResult, PreviousReport, Producer
-from reporting.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derived_uid
+from reporting.uids import derived_uid
 
 _CONTENT_SEQUENCE = 0x0040A730
 
@@ -50,7 +50,7 @@ def encode_document(
     document.update({tag: element for tag, element in root.items() if tag != _CONTENT_SEQUENCE})
     _identify(document, tree, kind, analysis, previous)
     _date(document, algorithms, analysis.analysed_at.astimezone(header.utc_offset() or analysis.analysed_at.tzinfo))
-    data = _part10(document) + tree
+    data = part10(document) + tree
     return EncodedResult(
         kind=kind.name,
         sop_class_uid=str(document.SOPClassUID),
@@ -130,7 +130,7 @@ def _identify(document: Dataset, tree: bytes, kind: DocumentKind, analysis: Anal
     """Give the document its UIDs. The instance's follows from all that the document holds so far, which is all but times."""
     provenance = analysis.provenance
     model = (provenance.weights_digest, provenance.prompt_set_digest, provenance.calibration_id or "") if provenance else ("", "", "")
-    content = hashlib.sha256(_encoded(document) + tree).hexdigest()
+    content = hashlib.sha256(encoded(document) + tree).hexdigest()
     sight = (analysis.seen_by.weights_digest, analysis.seen_by.prompt_set_digest) if analysis.seen_by else ()
     origin = (analysis.study_instance_uid, analysis.route, *model, *sight, kind.name)
     document.SOPClassUID = Comprehensive3DSRStorage
@@ -155,20 +155,4 @@ def _encoded_tree(root: Dataset) -> bytes:
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
     write_dataset(buffer, tree, CHARACTER_SET)
-    return buffer.getvalue()
-
-
-def _encoded(document: Dataset) -> bytes:
-    buffer = io.BytesIO()
-    dcmwrite(buffer, document, implicit_vr=False, little_endian=True)
-    return buffer.getvalue()
-
-
-def _part10(document: Dataset) -> bytes:
-    document.file_meta = FileMetaDataset()
-    document.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    document.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    document.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    buffer = io.BytesIO()
-    dcmwrite(buffer, document, enforce_file_format=True)
     return buffer.getvalue()

@@ -1,21 +1,19 @@
 """What every companion object has in common: patient, study, series, equipment, derived UIDs and the analysis time."""
 
 import hashlib
-import io
 from dataclasses import dataclass
 from datetime import datetime
 
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filewriter import dcmwrite
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.dataset import Dataset
 
 from inference.findings import Analysis
 from reporting.algorithm import Algorithms, contribution
 from reporting.attributes import SourceHeader
 from reporting.evidence import Evidence
 from reporting.header import study_level
+from reporting.part10 import encoded, part10
 from reporting.result import EncodedResult, PreviousReport, Producer
-from reporting.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derived_uid
+from reporting.uids import derived_uid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +73,7 @@ def finished(
     The SOP Instance UID follows from all that `document` holds, so that other content is never sent under a known UID.
     """
     origin = (analysis.study_instance_uid, analysis.route, *_model(analysis), series.kind)
-    content = hashlib.sha256(_encoded(document)).hexdigest()
+    content = hashlib.sha256(encoded(document)).hexdigest()
     document.SOPClassUID = sop_class_uid
     document.SOPInstanceUID = derived_uid("instance", *origin, str(analysis.revision), content)
     document.SeriesInstanceUID = derived_uid("series", *origin) if previous is None else previous.series_instance_uid
@@ -86,7 +84,7 @@ def finished(
         document.ContentDate, document.ContentTime = document.InstanceCreationDate, document.InstanceCreationTime
     document.TimezoneOffsetFromUTC = at.strftime("%z")[:5]
     document.ContributingEquipmentSequence = [contribution(algorithm, at) for algorithm in algorithms.used]
-    data = _part10(document)
+    data = part10(document)
     return EncodedResult(
         kind=series.kind,
         sop_class_uid=sop_class_uid,
@@ -99,19 +97,3 @@ def finished(
 def _model(analysis: Analysis) -> tuple[str, ...]:
     builds = (analysis.provenance, analysis.seen_by)
     return tuple(text for one in builds if one for text in (one.weights_digest, one.prompt_set_digest, one.calibration_id or ""))
-
-
-def _encoded(document: Dataset) -> bytes:
-    buffer = io.BytesIO()
-    dcmwrite(buffer, document, implicit_vr=False, little_endian=True)
-    return buffer.getvalue()
-
-
-def _part10(document: Dataset) -> bytes:
-    document.file_meta = FileMetaDataset()
-    document.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    document.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    document.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    buffer = io.BytesIO()
-    dcmwrite(buffer, document, enforce_file_format=True)
-    return buffer.getvalue()
