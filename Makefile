@@ -67,9 +67,10 @@ docs: $(READY) ## renew the generated parts of the documents
 
 peers: ## install the programs that the tests talk to (Debian, root)
 	@tests/peers/install $(PEERS)
+	@tests/peers/npm/install
 
 wheel: $(READY) ## build the wheel
 	$(BIN)/python -m build --wheel
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist demo-output card-output fuzz-crashes fuzz-corpus *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist demo-output card-output fuzz-crashes fuzz-corpus tests/peers/npm/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -63,7 +63,8 @@ class WorkSection(Section):
     explain: Literal["off", "flagged", "present"] = Field(
         "present",
         description="Findings whose place on the image is looked for, at most three a study: only where a destination takes results that"
-        " show places (sr-regions, gsps-outline), because each costs as much as 125 more frames.",
+        " show places (sr-regions, gsps-outline) or heat maps (secondary-capture, encapsulated-pdf), because each costs as much as 125"
+        " more frames.",
     )
     lease_s: Seconds = Field(120, description="Seconds after which a silent worker's study may be taken by another.")
     maximum_attempts: int = Field(5, ge=1, le=100, description="Attempts, crashes counted, before a work item is FAILED.")

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 
 import typer
@@ -15,7 +16,7 @@ from pydicom.uid import UID
 from config import load
 from config.reference import markdown_table, settings_reference
 from config.routes import RouteRule
-from dicom_node.commands import app
+from dicom_node.commands import COMMANDS, GROUPS, help_of
 from dicom_node.lifecycle import CIRCUIT, DELIVERY, STUDY, WORK_ITEM
 from dicom_node.receiving.capabilities import STORED_SOP_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.specimens import (
@@ -59,11 +60,8 @@ def _state_diagram(table: Mapping[StrEnum, Mapping[StrEnum, StrEnum]]) -> str:
 def command_list() -> str:
     """Return the commands with the first sentence of their help."""
     rows = ["| command | what it does |", "|---|---|"]
-    for command in app.registered_commands:
-        assert command.callback is not None
-        name = (command.name or command.callback.__name__).replace("_", "-")
-        rows.append(f"| `dicom-node {name}` | {_first_sentence(command.callback.__doc__ or '')} |")
-    rows += [f"| `dicom-node {group.name} {_verbs(group.typer_instance)}` | {group.help} |" for group in app.registered_groups]
+    rows += [f"| `dicom-node {name}` | {_first_sentence(help_of(name))} |" for name in COMMANDS]
+    rows += [f"| `dicom-node {name} {_verbs(import_module(f'dicom_node.commands.{name}').app)}` | {GROUPS[name]} |" for name in GROUPS]
     return "\n".join(rows) + "\n"
 
 
@@ -72,9 +70,8 @@ def _first_sentence(text: str) -> str:
     return summary.partition(": ")[2] or summary
 
 
-def _verbs(group: typer.Typer | None) -> str:
-    commands = group.registered_commands if group is not None else []
-    return "\\|".join(command.name or (command.callback.__name__ if command.callback else "") for command in commands)
+def _verbs(group: typer.Typer) -> str:
+    return "\\|".join(command.name or (command.callback.__name__ if command.callback else "") for command in group.registered_commands)
 
 
 def storage_classes() -> str:

@@ -5,17 +5,13 @@ derived name first and records it second, so that a crash in between repeats the
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 from pydicom import Dataset, dcmread
 
-from config.catalogue import Catalogue
-from config.schema import Settings
 from dicom_node import audit
 from dicom_node.audit.arrivals import tell_arrivals
 from dicom_node.audit.events import InstancesAccessed
@@ -23,8 +19,8 @@ from dicom_node.audit.subjects import counted, patient_id_of
 from dicom_node.failpoints import failpoint
 from dicom_node.failures import describe
 from dicom_node.flags.flagging import decide as decide_flags
-from dicom_node.keeping.object_store import ObjectStore
-from dicom_node.ledger import Ledger, NewResult, NewWorkItem, SupersededResult, WorkItem
+from dicom_node.ledger import NewResult, NewWorkItem, SupersededResult, WorkItem
+from dicom_node.node import Node
 from dicom_node.pictures import pictures_of
 from dicom_node.routing.rules import RoutableInstance, route_study
 from dicom_node.routing.selection import SelectedFile, Selection, decode_selection, encode_selection
@@ -37,7 +33,17 @@ from inference.analysis import analyse as analyse_instances
 from inference.explanation import Explain, explain
 from inference.findings import AbstentionReason, Analysis, Exclusion, ImageRef, Outcome
 from inference.pixels.pixel_data import refuse_inflation
-from reporting import ENCODERS, ILLUSTRATED, SHOWING_PLACES, STANDING_RECORD, EncodedResult, MediaType, PreviousReport, images_to_show
+from reporting import (
+    ENCODERS,
+    ILLUSTRATED,
+    SHOWING_PLACES,
+    STANDING_RECORD,
+    EncodedResult,
+    MediaType,
+    PreviousReport,
+    heat_to_show,
+    images_to_show,
+)
 
 if TYPE_CHECKING:  # torch takes seconds to import; of the processes only the worker needs it
     from inference.engine import Engine
@@ -46,17 +52,6 @@ log = structlog.get_logger()
 
 PURGED = "reported in an earlier revision, and purged from this node since"
 _ENDINGS = {MediaType.DICOM: ".dcm", MediaType.HL7_V2: ".hl7", MediaType.FHIR_JSON: ".json"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """What every step needs: settings, the catalogue, the two owners of durable state, and the time."""
-
-    settings: Settings
-    catalogue: Catalogue
-    ledger: Ledger
-    store: ObjectStore
-    clock: Callable[[], datetime]
 
 
 def settle(node: Node) -> int:
@@ -297,8 +292,17 @@ def _encoded(
     if kind not in ILLUSTRATED:
         return ENCODERS[kind](analysis, headers, producer=made_by, previous=previous, companions=companions)
     files = [(file.sop_instance_uid, node.store.absolute(Path(file.path))) for file in decode_selection(item.selection).files]
-    pictures = pictures_of(images_to_show(analysis), files, maximum_megapixels=node.settings.work.maximum_frame_megapixels)
-    return ILLUSTRATED[kind](analysis, headers, producer=made_by, previous=previous, companions=companions, pictures=pictures)
+    megapixels = node.settings.work.maximum_frame_megapixels
+    pictures = pictures_of(images_to_show(analysis), files, heat=heat_to_show(analysis), maximum_megapixels=megapixels)
+    return ILLUSTRATED[kind](
+        analysis,
+        headers,
+        producer=made_by,
+        previous=previous,
+        companions=companions,
+        pictures=pictures.plain,
+        heat_pictures=pictures.under_heat,
+    )
 
 
 def _recipients(node: Node, item: WorkItem, analysis: Analysis, kind: str, superseded: SupersededResult | None) -> tuple[str, ...]:

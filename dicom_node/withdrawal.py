@@ -12,8 +12,8 @@ import structlog
 
 from dicom_node.failures import NodeError
 from dicom_node.ledger.withdrawals import NewWithdrawal, ReportedItem
+from dicom_node.node import Node
 from dicom_node.routing.selection import decode_selection, encode_selection
-from dicom_node.steps import Node
 from inference.analysis import decode_analysis, encode_analysis
 from inference.findings import Analysis, ImageRef, Outcome
 

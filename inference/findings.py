@@ -2,12 +2,14 @@
 
 import enum
 import math
+import sys
 from dataclasses import dataclass
 from datetime import datetime
 
 from config import Code
 
 _CORNERS_OF_A_TRIANGLE = 3
+_HUNDREDTHS = 100
 
 
 class Presence(enum.StrEnum):
@@ -155,6 +157,53 @@ class Finding:
         return tuple(dict.fromkeys((self.image, *self.others, *self.key_images)))
 
 
+HEAT_WARNING = "It shows where the score of the model comes from, not the extent of a lesion."
+NO_PLACE = "No single place carries this score: whichever is hidden, more than half of the odds are left."
+HALF_THE_ODDS = math.log(2)
+"""Fall of the log odds from which on a place counts: hiding it at least halves the odds of the score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatGrid:
+    """A heat map as it is kept with an analysis: where the score of a label on an image comes from, in whole numbers.
+
+    `falls`: row by row over a frame of `rows` and `columns` pixels that begins at `crop` (row, column) of the image, as many cells down as
+    across: by how many hundredths the log odds of `score`, in [0, 1], fall on average where the cell is hidden; below 0 where they rise.
+    Whole numbers are the same on every machine, and a page that is made again is the same page.
+
+    Raises:
+        ValueError: the cells are no square, or the frame has none.
+    """
+
+    label: str
+    image: ImageRef
+    score: float
+    rows: int
+    columns: int
+    crop: tuple[int, int]
+    falls: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.falls or self.side**2 != len(self.falls) or min(self.rows, self.columns) < 1:
+            raise ValueError("a heat map has as many cells down as across, over a frame with pixels")
+
+    @property
+    def side(self) -> int:
+        """Cells down, and across."""
+        return math.isqrt(len(self.falls))
+
+    @property
+    def top_of_scale(self) -> float:
+        """The fall of the log odds that takes the last colour: a map without a place stays pale."""
+        return max(max(self.falls) / _HUNDREDTHS, HALF_THE_ODDS)
+
+    def left_at(self, share: float) -> float:
+        """The score that is left on average where hiding takes this share of `top_of_scale`."""
+        inside = min(max(self.score, sys.float_info.min), 1 - sys.float_info.epsilon)
+        odds = inside / (1 - inside) * math.exp(-share * self.top_of_scale)
+        return odds / (1 + odds)
+
+
 PROMPT = "prompt:"
 
 
@@ -247,6 +296,7 @@ class Analysis:
     `flags_held_back`: a sentence for each finding that would have raised the study and why it did not. `priority`: what the raised
     flag is called elsewhere; None if no study was raised, or if nobody decided (files analysed by hand). `remarks`: sentences on how
     much was looked at, and how, where that is not all of it. `series_quality`: one verdict a series whose images were checked.
+    `heat_maps`: of findings whose place was looked for.
 
     Raises:
         ValueError: an answer beside a withdrawal, or a withdrawal without a reason.
@@ -270,6 +320,7 @@ class Analysis:
     priority: Priority | None = None
     remarks: tuple[str, ...] = ()
     series_quality: tuple[SeriesQuality, ...] = ()
+    heat_maps: tuple[HeatGrid, ...] = ()
 
     def __post_init__(self) -> None:
         answers = self.findings or self.quality or self.kinds or self.outcome is not Outcome.NOT_ATTEMPTED

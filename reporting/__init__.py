@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from reporting.companions.encapsulated_pdf import encode_pdf
 from reporting.companions.key_objects import encode_key_objects_of_interest, encode_key_objects_of_quality
-from reporting.companions.picture import IllustratedEncoder, Picture, images_to_show
+from reporting.companions.picture import HeatPicture, IllustratedEncoder, Picture, heat_to_show, images_to_show
 from reporting.companions.presentation_state import encode_outline
 from reporting.companions.secondary_capture import encode_secondary_capture
 from reporting.fhir import encode_bundle
@@ -27,8 +27,8 @@ ILLUSTRATED: Mapping[str, IllustratedEncoder] = {
 }
 """The encoders that take pictures."""
 
-SHOWING_PLACES = frozenset({"sr-regions", "gsps-outline"})
-"""The kinds of result that are made of the regions of findings, and of nothing else."""
+SHOWING_PLACES = frozenset({"sr-regions", "gsps-outline", *ILLUSTRATED})
+"""The kinds of result that show where on an image a finding is: what is looked for only if one of them is taken."""
 
 ENCODERS: Mapping[str, ResultEncoder] = {
     STANDING_RECORD: encode_structured_report,
@@ -49,6 +49,7 @@ __all__ = [
     "STANDING_RECORD",
     "VARIANTS",
     "EncodedResult",
+    "HeatPicture",
     "IllustratedEncoder",
     "MediaType",
     "Picture",
@@ -58,6 +59,7 @@ __all__ = [
     "as_variant",
     "encode_region_report",
     "encode_structured_report",
+    "heat_to_show",
     "images_to_show",
     "readable_html",
     "readable_text",

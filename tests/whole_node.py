@@ -16,6 +16,7 @@ from dicom_node.delivery.lane import Lane, LaneTools
 from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.keeping.retention import purge
 from dicom_node.ledger import Ledger
+from dicom_node.node import Node
 from dicom_node.processes.worker import Worker
 from dicom_node.receiving.scp import StorageScp
 from inference.device.shared_engine import SharedEngine
@@ -37,7 +38,7 @@ class WholeNode:
 
     folder: Path
     settings_file: Path
-    node: steps.Node
+    node: Node
     scp: StorageScp
     worker: Worker
     lanes: dict
@@ -114,7 +115,7 @@ def whole_node(folder, **sections):
         return running[0].now
 
     scp = StorageScp(ae_title="DICOM-NODE", settings=loaded.receive, store=store, recorder=ledger, clock=clock)
-    node = steps.Node(settings=loaded, catalogue=catalogue, ledger=ledger, store=store, clock=clock)
+    node = Node(settings=loaded, catalogue=catalogue, ledger=ledger, store=store, clock=clock)
     engine = SharedEngine(catalogue, device="cpu", batch_size=4, cache_folder=None)
     worker = Worker(node=node, engine=engine, owner="worker", stop=threading.Event(), rng=random.Random(1))
     tools = LaneTools(

@@ -17,7 +17,7 @@ from dicom_node.delivery.circuit import Circuit
 from dicom_node.ledger.destinations import Waiting
 from dicom_node.ledger.parked import DeliveryFilter, DeliveryRecord
 from dicom_node.lifecycle import CircuitState, DeliveryState
-from dicom_node.steps import Node
+from dicom_node.node import Node
 
 SHOWN = 50
 PARKED = "PARKED"

@@ -14,7 +14,7 @@ from dicom_node.audit import record
 from dicom_node.audit.events import OperatorActed
 from dicom_node.commands.opening import USAGE, ConfigOption, JsonOption, existing_node, stop_with
 from dicom_node.ledger.flags import EVERY_MODEL, FlaggingModel, FlagRow, Suspension
-from dicom_node.steps import Node
+from dicom_node.node import Node
 
 SHOWN = 20
 

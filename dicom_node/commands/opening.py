@@ -15,7 +15,7 @@ from dicom_node.audit import open_trail
 from dicom_node.delivery import utc_now
 from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger, LedgerError
-from dicom_node.steps import Node
+from dicom_node.node import Node
 
 ConfigOption = Annotated[
     Path | None,

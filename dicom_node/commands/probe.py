@@ -15,9 +15,9 @@ from dicom_node.commands.opening import ConfigOption, JsonOption, existing_node,
 from dicom_node.commands.status import what_was_found
 from dicom_node.emulator import send_files
 from dicom_node.ledger.overview import WorkItemRow
+from dicom_node.node import Node
 from dicom_node.probe import ROUTE, probe_instance
 from dicom_node.processes.readiness import port_file, reachable
-from dicom_node.steps import Node
 from dicom_node.tls.contexts import TlsFilesError
 from inference.analysis import decode_analysis
 

@@ -17,7 +17,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from config import ConfigurationError
 from config.loader import check_ready_to_serve
-from dicom_node import audit, steps
+from dicom_node import audit
 from dicom_node.audit.configuration import tell_settings
 from dicom_node.audit.events import ApplicationStarted, ApplicationStopped
 from dicom_node.audit.forwarding import Forwarder
@@ -25,6 +25,7 @@ from dicom_node.audit.syslog import SyslogSource, open_transport
 from dicom_node.commands.opening import ConfigOption, open_node, settings_and_catalogue, stop_with
 from dicom_node.delivery import utc_now
 from dicom_node.delivery.process import run_deliver
+from dicom_node.node import Node
 from dicom_node.processes import supervisor
 from dicom_node.processes.health import HealthServer
 from dicom_node.processes.periodic import rounds
@@ -46,7 +47,7 @@ SupervisedOption = Annotated[bool, typer.Option("--supervised", hidden=True)]
 
 
 @contextlib.contextmanager
-def _health(node: steps.Node, process: str, alive: Callable[[], dict[str, bool]]) -> Iterator[None]:
+def _health(node: Node, process: str, alive: Callable[[], dict[str, bool]]) -> Iterator[None]:
     """Serve /metrics, /healthz and /readyz meanwhile."""
 
     def healthy() -> Mapping[str, str]:
@@ -76,7 +77,7 @@ def _health(node: steps.Node, process: str, alive: Callable[[], dict[str, bool]]
 
 
 @contextlib.contextmanager
-def _process(name: str, config: Path | None, *, supervised: bool) -> Iterator[tuple[steps.Node, threading.Event]]:
+def _process(name: str, config: Path | None, *, supervised: bool) -> Iterator[tuple[Node, threading.Event]]:
     """Be one of the node's processes: settings, logs, signals, and a health page unless the supervisor has one."""
     settings, catalogue = settings_and_catalogue(config)
     configure_logging(settings.telemetry, process=name)
@@ -93,7 +94,7 @@ def _process(name: str, config: Path | None, *, supervised: bool) -> Iterator[tu
 
 
 @contextlib.contextmanager
-def _audited(node: steps.Node, name: str) -> Iterator[None]:
+def _audited(node: Node, name: str) -> Iterator[None]:
     """Have the audit trail say that the process runs, and under its name what it does."""
     with audit.trail_open(node.settings, process=name):
         audit.record(ApplicationStarted())
@@ -120,12 +121,12 @@ def receive(config: ConfigOption = None) -> None:
             running.run()
 
 
-def _receivers(node: steps.Node, listening: socket.socket, config: Path | None) -> Mapping[str, Sequence[str]]:
+def _receivers(node: Node, listening: socket.socket, config: Path | None) -> Mapping[str, Sequence[str]]:
     return supervisor.receiver_commands(node.settings.receive.processes, listening.fileno(), config)
 
 
 def _supervisor(
-    node: steps.Node, commands: Mapping[str, Sequence[str]], stop: threading.Event, listening: socket.socket
+    node: Node, commands: Mapping[str, Sequence[str]], stop: threading.Event, listening: socket.socket
 ) -> supervisor.Supervisor:
     limit_mb = node.settings.pressure.process_memory_mb
     return supervisor.Supervisor(
@@ -138,7 +139,7 @@ def _supervisor(
 
 
 @contextlib.contextmanager
-def _listening(node: steps.Node) -> Iterator[socket.socket]:
+def _listening(node: Node) -> Iterator[socket.socket]:
     """Listen where the settings say, for all receivers, or end with what is wrong."""
     settings = node.settings.receive
     try:
@@ -153,7 +154,7 @@ def _listening(node: steps.Node) -> Iterator[socket.socket]:
         yield listening
 
 
-def _check_senders(node: steps.Node, config: Path | None) -> None:
+def _check_senders(node: Node, config: Path | None) -> None:
     try:
         check_ready_to_serve(node.settings, config)
     except ConfigurationError as exc:
@@ -203,7 +204,7 @@ def deliver(config: ConfigOption = None, supervised: SupervisedOption = False) -
             stop_with(f"deliver.commitment_tls: {exc}")
 
 
-def _say_port(node: steps.Node, name: str, port: int) -> None:
+def _say_port(node: Node, name: str, port: int) -> None:
     port_file(node, name).write_text(str(port))
 
 
@@ -225,7 +226,7 @@ def schedule(config: ConfigOption = None, supervised: SupervisedOption = False) 
 
 
 @contextlib.contextmanager
-def _forwarding(node: steps.Node, stop: threading.Event) -> Iterator[None]:
+def _forwarding(node: Node, stop: threading.Event) -> Iterator[None]:
     """Send the audit trail to its repository meanwhile, if it has one."""
     section = node.settings.audit
     if not section.enabled or section.repository is None:

@@ -21,7 +21,7 @@ from dicom_node.flags.flagging import HELD_BACK, FlagReason
 from dicom_node.ledger.destinations import Waiting
 from dicom_node.ledger.overview import StudyRow, WorkItemRow
 from dicom_node.lifecycle import CircuitState
-from dicom_node.steps import Node
+from dicom_node.node import Node
 from inference.analysis import decode_analysis
 from inference.findings import Analysis, Finding, Presence
 

@@ -7,6 +7,7 @@ import structlog
 from dicom_node import steps
 from dicom_node.keeping.retention import BackupRunsError, purge
 from dicom_node.keeping.stocktaking import tidy
+from dicom_node.node import Node
 from dicom_node.telemetry import count_purged
 
 log = structlog.get_logger()
@@ -15,14 +16,14 @@ _MINUTE_S = 60.0
 _DAY_S = 86_400.0
 
 
-def settle_and_route(node: steps.Node) -> None:
+def settle_and_route(node: Node) -> None:
     """Settle studies and make their work items."""
     steps.settle(node)
     steps.route(node)
     steps.tell(node)
 
 
-def mind_the_clock(node: steps.Node) -> None:
+def mind_the_clock(node: Node) -> None:
     """Let nothing wait for a moment from before the clock went back."""
     deliver = node.settings.deliver
     restamped = node.ledger.restamp_deliveries(now=node.clock(), longest_wait_s=deliver.maximum_retry_s, lease_s=deliver.lease_s)
@@ -30,7 +31,7 @@ def mind_the_clock(node: steps.Node) -> None:
         log.warning("clock_went_back", deliveries=restamped)
 
 
-def purge_what_may_go(node: steps.Node) -> None:
+def purge_what_may_go(node: Node) -> None:
     """Purge, unless a backup is being made."""
     try:
         done = purge(node.settings, node.ledger, node.store, now=node.clock())
@@ -42,15 +43,15 @@ def purge_what_may_go(node: steps.Node) -> None:
         log.warning("purge_made_too_little_space", below_free_mb=node.settings.retention.below_free_mb)
 
 
-def clear_up(node: steps.Node) -> None:
+def clear_up(node: Node) -> None:
     """Remove what crashes left and nothing can use."""
     if removed := tidy(node.ledger, node.store, now=node.clock()):
         log.info("unused_files_removed", count=removed)
 
 
-def rounds(node: steps.Node) -> Mapping[str, tuple[Callable[[], None], float]]:
+def rounds(node: Node) -> Mapping[str, tuple[Callable[[], None], float]]:
     """Return name -> what is to be done, and every how many seconds."""
-    jobs: Mapping[str, tuple[Callable[[steps.Node], None], float]] = {
+    jobs: Mapping[str, tuple[Callable[[Node], None], float]] = {
         "settling": (settle_and_route, node.settings.schedule.settle_every_s),
         "minding_the_clock": (mind_the_clock, _MINUTE_S),
         "purging": (purge_what_may_go, node.settings.retention.every_s),
@@ -59,7 +60,7 @@ def rounds(node: steps.Node) -> Mapping[str, tuple[Callable[[], None], float]]:
     return {name: (_guarded(name, job, node), seconds) for name, (job, seconds) in jobs.items()}
 
 
-def _guarded(name: str, job: Callable[[steps.Node], None], node: steps.Node) -> Callable[[], None]:
+def _guarded(name: str, job: Callable[[Node], None], node: Node) -> Callable[[], None]:
     def run() -> None:
         try:
             job(node)

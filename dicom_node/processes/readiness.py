@@ -5,8 +5,8 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from dicom_node.node import Node
 from dicom_node.receiving.pressure import Pressure
-from dicom_node.steps import Node
 
 
 def port_file(node: Node, name: str) -> Path:

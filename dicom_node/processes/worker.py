@@ -15,6 +15,7 @@ from dicom_node.backoff import Backoff
 from dicom_node.failures import Verdict, describe, is_the_machines, judge
 from dicom_node.ledger import LeaseLostError, Line, WorkItem
 from dicom_node.lifecycle import WorkItemState
+from dicom_node.node import Node
 from dicom_node.telemetry import STEP_FAILURES, STEP_SECONDS
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -29,7 +30,7 @@ IDLE_S = 0.2
 class Worker:
     """Works on studies until it is stopped; `owner` is the name on its leases."""
 
-    node: steps.Node
+    node: Node
     engine: "SharedEngine"
     owner: str
     stop: threading.Event

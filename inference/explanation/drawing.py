@@ -6,19 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from inference.explanation.colour_scale import colour_scale, coloured
+from inference.explanation.colour_scale import colour_scale
 from inference.explanation.heat_map import HeatMap
 from inference.explanation.picture import Picture
-from inference.findings import Region
+from inference.findings import HEAT_WARNING, NO_PLACE, HeatGrid, Region
 from inference.frames import Frame
 
 Pixels = NDArray[np.uint8]
 
-WARNING = "It shows where the score of the model comes from, not the extent of a lesion."
-NO_PLACE = "No single place carries this score: whichever is hidden, more than half of the odds are left."
-
 _SIDE = 512  # pixels of the longer side of the image
-_MOST_COVERED = 0.6  # by colour at the hottest place: the image stays visible there
+_COVERED = (3, 5)  # by colour at the hottest place, as a fraction: the image stays visible there
+_FULL = 255
 _GAP = 14
 _SCALE_WIDTH = 18
 _LETTERS = 84  # pixels for the numbers beside the scale
@@ -32,16 +30,16 @@ _TICKS = (0.0, 0.5, 1.0)
 
 def draw(frame: Frame, heat_map: HeatMap, region: Region | None, *, caption: str) -> Picture:
     """Return the picture of a heat map on its frame; `caption` says of what it is, and the picture adds what it is not."""
-    image = _sized(frame.pixels)
+    image, grid = _sized(frame.pixels), heat_map.kept()
     height, width = image.shape[:2]
-    words = f"{caption} {WARNING if heat_map.has_a_place else NO_PLACE}"
+    words = f"{caption} {HEAT_WARNING if heat_map.has_a_place else NO_PLACE}"
     sheet = _Sheet(width=3 * _GAP + 2 * width + _SCALE_WIDTH + _LETTERS, height=height, words=words)
     sheet.show(image, left=_GAP, title="As the model saw it")
     right = 2 * _GAP + width
-    sheet.show(_under_heat(image, heat_map), left=right, title="Where hiding a place lowers the score")
+    sheet.show(under_heat(image, grid), left=right, title="Where hiding a place lowers the score")
     if region is not None:
         sheet.outline(region, frame, left=right, size=(width, height))
-    sheet.scale(heat_map, left=right + width + _GAP, height=height)
+    sheet.scale(grid, left=right + width + _GAP, height=height)
     return Picture(caption=words, image=heat_map.image, pixels=sheet.pixels)
 
 
@@ -63,15 +61,26 @@ def _sized(pixels: NDArray[np.float32]) -> Pixels:
     return np.asarray(image.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC))
 
 
-def _under_heat(image: Pixels, heat_map: HeatMap) -> Pixels:
-    """The image with the colours of the heat over it, the more the hotter; where the score does not fall it stays as it is."""
+def under_heat(image: Pixels, grid: HeatGrid) -> Pixels:
+    """Return RGB `(rows, columns, 3)` with the colours of the heat over it, the more the hotter; elsewhere it stays as it is.
+
+    `image` shows the frame of the map, at any size. Whole numbers throughout: the same picture on every machine.
+    """
     rows, columns = image.shape[:2]
-    heat = np.asarray(Image.fromarray(heat_map.heat).resize((columns, rows), Image.Resampling.BICUBIC))
-    share = np.clip(heat / heat_map.top_of_scale, 0, 1).astype(np.float32)
-    cover = (_MOST_COVERED * share)[..., np.newaxis]
-    grey = image.mean(axis=2, keepdims=True)
-    mixed = (1 - cover) * (grey * share[..., np.newaxis] + image * (1 - share[..., np.newaxis])) + cover * coloured(share)
-    return np.asarray(np.rint(mixed), dtype=np.uint8)
+    share = np.asarray(Image.fromarray(_shares(grid)).resize((columns, rows), Image.Resampling.BICUBIC)).astype(np.int32)
+    colours, share = colour_scale()[share].astype(np.int32), share[..., np.newaxis]
+    grey = image.sum(axis=2, keepdims=True, dtype=np.int32) // image.shape[2]
+    greyed = (grey * share + image * (_FULL - share) + _FULL // 2) // _FULL
+    most, of = _COVERED
+    whole = of * _FULL
+    mixed = (greyed * (whole - most * share) + colours * (most * share) + whole // 2) // whole
+    return np.asarray(mixed, dtype=np.uint8)
+
+
+def _shares(grid: HeatGrid) -> Pixels:
+    """The heat as shares of the top of the scale, 255 for all of it, `(side, side)`."""
+    shares = np.rint(_FULL * np.clip(np.array(grid.falls) / (100 * grid.top_of_scale), 0, 1))
+    return shares.astype(np.uint8).reshape(grid.side, grid.side)
 
 
 class _Sheet:
@@ -99,7 +108,7 @@ class _Sheet:
         for width, colour in ((4, (0, 0, 0)), (2, _PAPER)):
             self._pen.line([*points, points[0]], fill=colour, width=width, joint="curve")
 
-    def scale(self, heat_map: HeatMap, *, left: int, height: int) -> None:
+    def scale(self, grid: HeatGrid, *, left: int, height: int) -> None:
         """From the score as it is, at the bottom, to what is left of it where hiding costs most."""
         bar = Image.fromarray(np.repeat(colour_scale()[::-1, np.newaxis], _SCALE_WIDTH, axis=1))
         self._paper.paste(bar.resize((_SCALE_WIDTH, height), Image.Resampling.NEAREST), (left, _TOP))
@@ -108,7 +117,7 @@ class _Sheet:
             row = _TOP + round((1 - share) * (height - 1))
             self._pen.line([(left + _SCALE_WIDTH, row), (left + _SCALE_WIDTH + 4, row)], fill=_INK)
             beside = (left + _SCALE_WIDTH + 8, min(max(row - 9, _TOP), _TOP + height - _LINE))
-            self._say(beside, f"{heat_map.without(share * heat_map.top_of_scale):.3f}", size=_TEXT, colour=_INK)
+            self._say(beside, f"{grid.left_at(share):.3f}", size=_TEXT, colour=_INK)
 
     def _say(self, corner: tuple[int, int], words: str, *, size: int, colour: tuple[int, int, int]) -> None:
         self._pen.text(corner, words, fill=colour, font=ImageFont.load_default(size))

@@ -19,7 +19,7 @@ from inference.explanation.heat_map import HeatMap, heat_maps
 from inference.explanation.occlusion import SIZES, windows
 from inference.explanation.picture import Picture
 from inference.explanation.place import SHARE_OF_HOTTEST, region_of
-from inference.findings import Analysis, Finding, FlagLevel, ImageRef, Presence, QualityVerdict, Region
+from inference.findings import Analysis, Finding, FlagLevel, HeatGrid, ImageRef, Presence, QualityVerdict, Region
 from inference.frames import Frame, UndecodableError, read_frames
 from inference.questions import Scorer
 from inference.selection import SelectedInstance, choose_frames
@@ -60,7 +60,7 @@ def explain(
     which: Explain,
     maximum_frame_megapixels: float,
 ) -> Illustrated:
-    """Return the analysis with regions in the findings that are worth it, and a picture of each.
+    """Return the analysis with heat maps and regions of the findings that are worth it, and a picture of each.
 
     `selected`, `route` and `catalogue` are those that the analysis was made with. A finding whose regions are known keeps them. Of a
     finding from many frames the one that shows it best is explained. Where nothing can be told (a file that has gone, a score that
@@ -81,12 +81,14 @@ def explain(
     model, prompt_set = catalogue.manifest(route.searched_by or route.model), catalogue.prompt_set(route.prompt_set)
     regions: dict[tuple[str, ImageRef], list[Region]] = {}
     maps: list[Picture] = []
+    kept: list[HeatGrid] = []
     for finding, frame, heat_map in _explained(wanted, model, prompt_set, scorer, seen):
         region = region_of(heat_map)
         if region is not None:
             regions.setdefault((finding.label, finding.image), []).append(region)
         maps.append(draw(frame, heat_map, region, caption=_caption(finding, heat_map, model)))
-    return Illustrated(analysis=_located(analysis, regions), pictures=(*maps, *outlines))
+        kept.append(heat_map.kept())
+    return Illustrated(analysis=replace(_located(analysis, regions), heat_maps=tuple(kept)), pictures=(*maps, *outlines))
 
 
 class _Seen:

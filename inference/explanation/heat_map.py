@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inference.explanation.occlusion import GRID, blurred, hidden, log_odds, relevance, windows
-from inference.findings import ImageRef
+from inference.findings import HALF_THE_ODDS, HeatGrid, ImageRef
 from inference.frames import Frame
 
 Answer = Callable[[Iterable[Frame]], NDArray[np.float64]]
 """The scores `(n, k)` in [0, 1] of k labels on n frames, taken one at a time, as the recipe of the prompt set gives them."""
 
-HALF_THE_ODDS = float(np.log(2))
-"""Heat from which on a place counts: hiding it at least halves the odds of the score. Below that no place carries the score."""
+_HUNDREDTHS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,14 +49,17 @@ class HeatMap:
         """True if there is a place without which at most half of the odds are left."""
         return self.hottest >= HALF_THE_ODDS
 
-    @property
-    def top_of_scale(self) -> float:
-        """The heat that takes the last colour: a map without a place stays pale."""
-        return max(self.hottest, HALF_THE_ODDS)
-
-    def without(self, heat: float) -> float:
-        """The score that is left on average where the heat is that much."""
-        return float(1 / (1 + np.exp(heat - log_odds(np.array(self.score)))))
+    def kept(self) -> HeatGrid:
+        """Return it in hundredths of log odds, as an analysis keeps it."""
+        return HeatGrid(
+            label=self.label,
+            image=self.image,
+            score=self.score,
+            rows=self.rows,
+            columns=self.columns,
+            crop=self.crop,
+            falls=tuple(int(fall) for fall in np.rint(self.heat * _HUNDREDTHS).flat),
+        )
 
 
 def heat_maps(frame: Frame, labels: tuple[str, ...], answer: Answer, *, longest_side: int) -> tuple[HeatMap, ...]:

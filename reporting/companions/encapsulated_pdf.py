@@ -11,7 +11,7 @@ from reporting.algorithm import algorithms_of
 from reporting.companions.instance import Series, companion, finished, local_time, source_header
 from reporting.companions.layout import sheets_of
 from reporting.companions.page import page_of
-from reporting.companions.picture import Picture
+from reporting.companions.picture import HeatPicture, Picture
 from reporting.evidence import evidence_of, reference
 from reporting.result import EncodedResult, PreviousReport, Producer
 
@@ -28,6 +28,7 @@ def encode_pdf(
     previous: PreviousReport | None,
     companions: Sequence[EncodedResult] = (),
     pictures: Sequence[Picture] = (),
+    heat_pictures: Sequence[HeatPicture] = (),
 ) -> EncodedResult:
     """Return the page as a PDF of A4 pages in a DICOM object.
 
@@ -39,7 +40,8 @@ def encode_pdf(
     evidence = evidence_of(analysis, headers)
     algorithms = algorithms_of(analysis, producer)
     header = source_header(evidence)
-    sheets = sheets_of(page_of(analysis, header, producer, previous=previous, pictures=pictures), (A4_HEIGHT,))
+    page = page_of(analysis, header, producer, previous=previous, pictures=pictures, heat_pictures=heat_pictures)
+    sheets = sheets_of(page, (A4_HEIGHT,))
     pdf = printed(sheets, title=_TITLE, creator=f"{producer.model_name} {producer.software_version}")
     document = companion(_SERIES, analysis, evidence, algorithms=algorithms, producer=producer, previous=previous)
     document.ConversionType = "WSD"

@@ -5,12 +5,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from inference.findings import Analysis, Finding, FlagLevel, Outcome, Presence, QualityGrade, Region
+from inference.findings import (
+    HEAT_WARNING,
+    NO_PLACE,
+    Analysis,
+    Finding,
+    FlagLevel,
+    ImageRef,
+    Outcome,
+    Presence,
+    QualityGrade,
+    Region,
+)
 from reporting import narrative
 from reporting.attributes import SourceHeader, printable
 from reporting.companions.instance import local_time
 from reporting.companions.lettering import drawable
-from reporting.companions.picture import Picture, images_to_show
+from reporting.companions.picture import Colour, HeatPicture, Picture, finding_under, heat_to_show, images_to_show
 from reporting.result import PreviousReport, Producer
 
 BANNER = "UNVERIFIED AI RESULT"
@@ -21,6 +32,7 @@ _NO_RESULT = {Outcome.FAILED: "AI analysis FAILED: no result", Outcome.NOT_ATTEM
 _ORDER = (Presence.PRESENT, Presence.UNDETERMINED, Presence.ABSENT)
 _NAMED = 4  # in the headline; the table has them all
 _SHORT_DIGEST = 12  # characters: enough to compare by eye
+_TICKS = (0.0, 0.5, 1.0)  # of a heat map's scale
 _NOT_DRAWABLE = "(name in a script that this page cannot draw)"
 
 
@@ -48,6 +60,18 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Heat:
+    """An image under a heat map: the colours of its scale from left to right, and the scores that stand below them."""
+
+    picture: Picture
+    title: str
+    caption: str
+    regions: tuple[Region, ...]
+    scale: tuple[Colour, ...]
+    ticks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """All words of one result, most important first."""
 
@@ -64,6 +88,7 @@ class Page:
     facts: tuple[tuple[str, str], ...]
     disclaimer: str
     pictures: tuple[Shown, ...]
+    heat: tuple[Heat, ...] = ()
 
 
 def page_of(
@@ -73,6 +98,7 @@ def page_of(
     *,
     previous: PreviousReport | None = None,
     pictures: Sequence[Picture] = (),
+    heat_pictures: Sequence[HeatPicture] = (),
 ) -> Page:
     """Return the page of an analysis. `header` is that of the first input, `previous` the page that this one replaces."""
     headline, explanation = _headline(analysis)
@@ -90,6 +116,7 @@ def page_of(
         facts=tuple(_facts(analysis, header, producer, previous)),
         disclaimer=_disclaimer(analysis),
         pictures=tuple(_shown(analysis, pictures)),
+        heat=tuple(_heat(analysis, heat_pictures)),
     )
 
 
@@ -245,12 +272,38 @@ def _facts(analysis: Analysis, header: SourceHeader, producer: Producer, previou
 
 def _shown(analysis: Analysis, pictures: Sequence[Picture]) -> Iterator[Shown]:
     """The pictures in the order of `images_to_show`, each with the outlines of what is present on it."""
-    numbered = {image.sop_instance_uid: number for number, image in enumerate(analysis.inputs, start=1)}
     by_image = {picture.image: picture for picture in pictures}
     for picture in (by_image[image] for image in images_to_show(analysis) if image in by_image):
         present = [finding for finding in analysis.findings if finding.presence is Presence.PRESENT and picture.image in finding.images]
         regions = tuple(region for finding in present for region in finding.regions if region.image == picture.image)
         names = ", ".join(dict.fromkeys(finding.concept.meaning for finding in present))
-        frame = f", frame {picture.image.frame_number}" if picture.image.frame_number and picture.image.frame_number > 1 else ""
-        where = f"Image {numbered.get(picture.image.sop_instance_uid, '?')}{frame}"
+        where = _where(picture.image, analysis)
         yield Shown(picture=picture, caption=printable(f"{where}: {names}" if names else where), regions=regions)
+
+
+def _heat(analysis: Analysis, pictures: Sequence[HeatPicture]) -> Iterator[Heat]:
+    """The heat maps in the order of `heat_to_show`: of what, where, by which model, and what such a map does not say."""
+    by_grid = {picture.heat: picture for picture in pictures}
+    model = analysis.provenance
+    for grid in heat_to_show(analysis):
+        if grid not in by_grid or model is None:
+            continue
+        finding = finding_under(grid, analysis)
+        regions = tuple(region for region in finding.regions if region.image == grid.image)
+        where = f", {_where(grid.image, analysis).lower()}" if len(analysis.inputs) > 1 or len(finding.images) > 1 else ""
+        given = f"A map of {model.model} {model.version}, which gives this image the score {grid.score:.3f}."
+        yield Heat(
+            picture=by_grid[grid].picture,
+            title=printable(f"Heat map: {finding.concept.meaning}{where}"),
+            caption=printable(f"{given} {HEAT_WARNING if regions else NO_PLACE}"),
+            regions=regions,
+            scale=by_grid[grid].scale,
+            ticks=tuple(f"{grid.left_at(share):.3f}" for share in _TICKS),
+        )
+
+
+def _where(image: ImageRef, analysis: Analysis) -> str:
+    """The image by its number on the page, and the frame if it is not the first."""
+    numbered = {one.sop_instance_uid: number for number, one in enumerate(analysis.inputs, start=1)}
+    frame = f", frame {image.frame_number}" if image.frame_number and image.frame_number > 1 else ""
+    return f"Image {numbered.get(image.sop_instance_uid, '?')}{frame}"

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from reporting.companions import lettering
-from reporting.companions.sheet import WIDTH, Box, Ink, Loop, Photo, Sheet, Words
+from reporting.companions.sheet import WIDTH, Box, Ink, Loop, Photo, Scale, Sheet, Words
 
 _PALETTE = {
     Ink.PAPER: (12, 15, 19),
@@ -21,8 +21,9 @@ _PALETTE = {
     Ink.ON_ALARM: (255, 255, 255),
     Ink.BAR: (122, 138, 156),
     Ink.OUTLINE: (255, 176, 59),
+    Ink.OUTLINE_ON_HEAT: (255, 255, 255),
+    Ink.SHADOW_ON_HEAT: (0, 0, 0),
 }
-_LINE = 2
 
 
 def painted(sheet: Sheet) -> NDArray[np.uint8]:
@@ -38,11 +39,15 @@ def painted(sheet: Sheet) -> NDArray[np.uint8]:
                 if corner[0] >= round(mark.x):
                     pen.rectangle([(round(mark.x), round(mark.y)), corner], fill=_PALETTE[mark.ink])
             case Loop():
-                pen.line([*mark.points, mark.points[0]], fill=_PALETTE[mark.ink], width=_LINE)
+                pen.line([*mark.points, mark.points[0]], fill=_PALETTE[mark.ink], width=round(mark.width))
             case Photo():
                 picture = Image.open(BytesIO(mark.picture.png)).convert("RGB")
                 size = (max(1, round(mark.width)), max(1, round(mark.height)))
                 image.paste(picture.resize(size, Image.Resampling.LANCZOS), (round(mark.x), round(mark.y)))
+            case Scale():
+                colours = Image.fromarray(np.array([mark.colours], dtype=np.uint8))
+                size = (max(1, round(mark.width)), max(1, round(mark.height)))
+                image.paste(colours.resize(size, Image.Resampling.NEAREST), (round(mark.x), round(mark.y)))
     return np.asarray(image)
 
 

@@ -11,7 +11,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from reporting.companions import lettering
 from reporting.companions.lettering import Face
-from reporting.companions.sheet import WIDTH, Box, Ink, Loop, Photo, Sheet, Words
+from reporting.companions.sheet import WIDTH, Box, Ink, Loop, Mark, Photo, Scale, Sheet, Words
 
 A4_HEIGHT = 1448  # of a sheet that is 1024 wide, so that it fills A4
 _A4_POINTS = (595.276, 841.89)
@@ -28,6 +28,8 @@ _PALETTE = {
     Ink.ON_ALARM: (1.0, 1.0, 1.0),
     Ink.BAR: (0.45, 0.52, 0.6),
     Ink.OUTLINE: (1.0, 0.69, 0.23),
+    Ink.OUTLINE_ON_HEAT: (1.0, 1.0, 1.0),
+    Ink.SHADOW_ON_HEAT: (0.0, 0.0, 0.0),
 }
 _ON_PAPER = {Ink.WARNING: (0.52, 0.36, 0.0)}  # words: yellow letters on white are not read
 
@@ -56,7 +58,7 @@ def _register(face: Face) -> None:
     pdfmetrics.registerFont(TTFont(face.name, BytesIO(face.data)))
 
 
-def _draw(canvas: Canvas, mark: Words | Box | Photo | Loop) -> None:
+def _draw(canvas: Canvas, mark: Mark) -> None:
     match mark:
         case Words():
             canvas.setFillColorRGB(*_ON_PAPER.get(mark.ink, _PALETTE[mark.ink]))
@@ -75,11 +77,17 @@ def _draw(canvas: Canvas, mark: Words | Box | Photo | Loop) -> None:
                 path.lineTo(x * _SCALE, _up(y))
             path.close()
             canvas.setStrokeColorRGB(*_PALETTE[mark.ink])
-            canvas.setLineWidth(2 * _SCALE)
+            canvas.setLineWidth(mark.width * _SCALE)
             canvas.drawPath(path)
         case Photo():
             picture = ImageReader(BytesIO(mark.picture.png))
             canvas.drawImage(picture, mark.x * _SCALE, _up(mark.y + mark.height), mark.width * _SCALE, mark.height * _SCALE)
+        case Scale():
+            part = mark.width / len(mark.colours)
+            for number, colour in enumerate(mark.colours):
+                canvas.setFillColorRGB(*(value / 255 for value in colour))
+                left = mark.x + number * part  # to the end: parts that only touch show hairs of paper between them
+                canvas.rect(left * _SCALE, _up(mark.y + mark.height), (mark.x + mark.width - left) * _SCALE, mark.height * _SCALE, 0, 1)
 
 
 def _runs(words: Words) -> tuple[tuple[Face, str], ...]:

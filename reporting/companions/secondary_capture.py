@@ -13,13 +13,14 @@ from reporting.companions.instance import Series, companion, finished, local_tim
 from reporting.companions.layout import sheets_of
 from reporting.companions.page import page_of
 from reporting.companions.painting import painted
-from reporting.companions.picture import Picture
+from reporting.companions.picture import HeatPicture, Picture
 from reporting.evidence import Evidence, evidence_of, reference
 from reporting.result import EncodedResult, PreviousReport, Producer
 
 KIND = "secondary-capture"
 _SERIES = Series(kind=KIND, modality="OT", number=9903, description="AI SUMMARY PAGE - UNVERIFIED")
 _HEIGHTS = (1024, 1280)
+_WITH_HEAT_MAPS = (*_HEIGHTS, 1448)  # as A4: several of them stay on one image
 _PAGE_NUMBER_VECTOR = 0x00182001
 
 
@@ -31,6 +32,7 @@ def encode_secondary_capture(
     previous: PreviousReport | None,
     companions: Sequence[EncodedResult] = (),
     pictures: Sequence[Picture] = (),
+    heat_pictures: Sequence[HeatPicture] = (),
 ) -> EncodedResult:
     """Return the page as one image of 1024 columns; as a multi-frame image if the words do not fit on one sheet.
 
@@ -40,7 +42,8 @@ def encode_secondary_capture(
     evidence = evidence_of(analysis, headers)
     algorithms = algorithms_of(analysis, producer)
     header = source_header(evidence)
-    frames = [painted(sheet) for sheet in sheets_of(page_of(analysis, header, producer, previous=previous, pictures=pictures), _HEIGHTS)]
+    page = page_of(analysis, header, producer, previous=previous, pictures=pictures, heat_pictures=heat_pictures)
+    frames = [painted(sheet) for sheet in sheets_of(page, _WITH_HEAT_MAPS if page.heat else _HEIGHTS)]
     image = companion(_SERIES, analysis, evidence, algorithms=algorithms, producer=producer, previous=previous)
     image.Laterality = ""  # Type 2C: unknown, and required of a part that may be paired
     image.PatientOrientation = ""

@@ -3,7 +3,7 @@
 import enum
 from dataclasses import dataclass
 
-from reporting.companions.picture import Picture
+from reporting.companions.picture import Colour, Picture
 
 WIDTH = 1024
 
@@ -22,6 +22,8 @@ class Ink(enum.Enum):
     ON_ALARM = enum.auto()
     BAR = enum.auto()
     OUTLINE = enum.auto()
+    OUTLINE_ON_HEAT = enum.auto()
+    SHADOW_ON_HEAT = enum.auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +66,21 @@ class Loop:
 
     points: tuple[tuple[float, float], ...]
     ink: Ink
+    width: float = 2
 
 
-Mark = Words | Box | Photo | Loop
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Colours side by side, the first on the left, as equal parts of a rectangle."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    colours: tuple[Colour, ...]
+
+
+Mark = Words | Box | Photo | Loop | Scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,23 +1,27 @@
-"""The region of a real heat map, as every document that shows places has it, under independent validators."""
+"""A real heat map and its region, as every document that shows places has them, under independent validators."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
+from pypdf import PdfReader
 
 from config import load
 from config.calibrations import Calibration, LabelCalibration
 from config.catalogue import model_digest, prompt_set_digest
 from dicom_node.demo.studies import DATA_FOLDER
+from dicom_node.pictures import pictures_of
 from inference.analysis import analyse
 from inference.engine import Engine
 from inference.explanation import Explain, explain
 from inference.findings import Analysis
 from inference.selection import SelectedInstance
-from reporting import ENCODERS, SHOWING_PLACES, readable_text
+from reporting import ENCODERS, ILLUSTRATED, SHOWING_PLACES, heat_to_show, images_to_show, readable_text
 from reporting.narrative import REGION
 from tests.conformance.sr_documents import PRODUCER
 from tests.conformance.sr_readback import readback, walk
@@ -77,9 +81,15 @@ def explained(header: Dataset) -> Analysis:
 def documents(explained: Analysis, header: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Each kind of document as a file."""
     folder = tmp_path_factory.mktemp("documents")
+    files = [(str(header.SOPInstanceUID), FILE)]
+    shown = pictures_of(images_to_show(explained), files, heat=heat_to_show(explained), maximum_megapixels=400)
     made = {}
     for kind in ("sr-findings", *sorted(SHOWING_PLACES)):
-        result = ENCODERS[kind](explained, [header], producer=PRODUCER, previous=None)
+        if kind in ILLUSTRATED:
+            encode = partial(ILLUSTRATED[kind], pictures=shown.plain, heat_pictures=shown.under_heat)
+        else:
+            encode = partial(ENCODERS[kind])
+        result = encode(explained, [header], producer=PRODUCER, previous=None)
         assert result is not None, kind
         made[kind] = folder / f"{kind}.dcm"
         made[kind].write_bytes(result.data)
@@ -96,6 +106,24 @@ def test_the_report_and_its_regions_are_valid_everywhere(documents: Mapping[str,
 
 def test_the_outline_over_the_image_is_a_valid_presentation_state(documents: Mapping[str, Path]) -> None:
     assert (dciodvfy(documents["gsps-outline"]), dcmpschk(documents["gsps-outline"])) == ((), ())
+
+
+@pytest.mark.parametrize("kind", ["secondary-capture", "encapsulated-pdf"])
+def test_the_page_with_the_heat_map_is_valid(documents: Mapping[str, Path], kind: str) -> None:
+    said = [line for line in dciodvfy(documents[kind]) if "Laterality" not in line]  # no source says it
+    assert (said, dicom_validator(documents[kind])) == ([], ())
+
+
+def test_the_page_shows_the_heat_map_of_the_radiograph(explained: Analysis, documents: Mapping[str, Path]) -> None:
+    (heat_map,) = explained.heat_maps
+    assert (heat_map.label, heat_map.image) == (FINDING, explained.findings[0].image)
+    image = dcmread(documents["secondary-capture"])
+    assert (image.Columns, image.Rows) == (1024, 1024)
+    column = image.pixel_array[160:, 708:988].astype(int)
+    yellow, outline = column[..., :2].sum(axis=-1) - 2 * column[..., 2] > 150, (column == [255, 176, 59]).all(axis=-1)
+    assert (yellow & ~outline).sum() > 1000  # without a map all there is grey, but for the outline
+    pdf = PdfReader(io.BytesIO(dcmread(documents["encapsulated-pdf"]).EncapsulatedDocument))
+    assert len(pdf.pages[0].images) == 2
 
 
 def test_the_outline_in_the_report_is_the_box_of_the_map(explained: Analysis, documents: Mapping[str, Path]) -> None:

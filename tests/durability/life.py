@@ -16,13 +16,14 @@ from pathlib import Path
 import structlog
 
 from config import load
-from dicom_node import failpoints, steps
+from dicom_node import failpoints
 from dicom_node.delivery import utc_now
 from dicom_node.delivery.process import run_deliver
 from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.keeping.reconcile import reconcile
 from dicom_node.keeping.retention import purge
 from dicom_node.ledger import Ledger
+from dicom_node.node import Node
 from dicom_node.processes.periodic import mind_the_clock, settle_and_route
 from dicom_node.processes.supervisor import owner_name, release_leases_of_the_dead
 from dicom_node.processes.worker import Worker
@@ -103,7 +104,7 @@ def live(place, failpoint="", purging=False, clock=utc_now):
     settings, catalogue = settings_of(place)
     store = _insist(place.store)
     ledger = _insist(lambda: Ledger(f"sqlite:///{place.data / 'ledger.sqlite'}", is_there=store.has))
-    node = steps.Node(settings=settings, catalogue=catalogue, ledger=ledger, store=store, clock=clock)
+    node = Node(settings=settings, catalogue=catalogue, ledger=ledger, store=store, clock=clock)
     _insist(lambda: release_leases_of_the_dead(ledger, clock()))
     _insist(lambda: reconcile(store, ledger, now=clock()))
     scp = StorageScp(ae_title=settings.node.ae_title, settings=settings.receive, store=store, recorder=ledger, clock=clock)

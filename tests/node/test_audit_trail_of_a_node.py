@@ -24,6 +24,7 @@ from dicom_node.emulator import send_files
 from dicom_node.keeping import retention
 from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger
+from dicom_node.node import Node
 from dicom_node.receiving.scp import StorageScp
 from tests.builders import CANARIES, CANARY_ID, CANARY_NAME, radiograph_file, uid
 from tests.conformance.test_audit_messages import SCHEMA
@@ -87,7 +88,7 @@ def from_arrival_to_purge(settings_file):
     data = settings.node.data_folder
     data.mkdir()
     ledger = Ledger(f"sqlite:///{data / 'ledger.sqlite'}")
-    node = steps.Node(settings=settings, catalogue=catalogue, ledger=ledger, store=ObjectStore(data / "objects"), clock=later)
+    node = Node(settings=settings, catalogue=catalogue, ledger=ledger, store=ObjectStore(data / "objects"), clock=later)
     with audit.trail_open(settings, process="node"):
         scp = StorageScp(ae_title="DICOM-NODE", settings=settings.receive, store=node.store, recorder=ledger, clock=utc_now)
         scp.start()

@@ -17,8 +17,10 @@ from config.destinations import CStoreDestination, Destination, FhirDestination,
 from dicom_node.demo.archive import Archive
 from dicom_node.lifecycle import DeliveryState
 from reporting import ENCODERS
-from tests.conformance.sr_documents import PRODUCER, analysis, encode, headers_of
+from tests.conformance.sr_documents import POSITIVE, PRODUCER, analysis, encode, headers_of
 from tests.peers.fhir_server import FhirServer, outcome
+from tests.peers.npm_hl7 import SILENCE as NO_ACKNOWLEDGEMENT
+from tests.peers.npm_hl7 import SPLIT, npm_server
 from tests.peers.reports import structured_report
 from tests.peers.scripted import ABORT, SILENCE, cutting_relay, picky_archive, scripted_archive, silent_listener, unused_port
 from tests.peers.scripted_commitment import CommittingArchive, committing_archive
@@ -136,6 +138,15 @@ def ris(*script: Do | str) -> Peer:
     return opened
 
 
+def npm_ris(*steps: str) -> Peer:
+    @contextmanager
+    def opened(_folder: Path) -> Iterator[Destination]:
+        with npm_server(*steps) as server:
+            yield Hl7Destination(name="there", host="127.0.0.1", port=server.port, timeout_s=2)
+
+    return opened
+
+
 def ehr(reply: Reply | None = None) -> Peer:
     @contextmanager
     def opened(_folder: Path) -> Iterator[Destination]:
@@ -187,6 +198,12 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario(peer="HL7: stays silent", open=ris(Do.STAY_SILENT), kind="hl7-oru"),
     Scenario(peer="HL7: acknowledges another message only", open=ris(Do.ANOTHER_ONLY), kind="hl7-oru"),
     Scenario(peer="HL7: closes before the acknowledgement", open=ris(Do.CLOSE), kind="hl7-oru"),
+    Scenario(peer="node-hl7-server: acknowledges", open=npm_ris("AA"), kind="hl7-oru"),
+    Scenario(peer="node-hl7-server: acknowledges an order update", open=npm_ris("AA"), kind="hl7-order"),
+    Scenario(peer="node-hl7-server: acknowledges in pieces, with pauses", open=npm_ris(SPLIT), kind="hl7-oru"),
+    Scenario(peer="node-hl7-server: could not process the message", open=npm_ris("AE"), kind="hl7-oru"),
+    Scenario(peer="node-hl7-server: rejects the message", open=npm_ris("AR"), kind="hl7-oru"),
+    Scenario(peer="node-hl7-server: stays silent", open=npm_ris(NO_ACKNOWLEDGEMENT), kind="hl7-oru"),
     Scenario(peer="FHIR: stores each resource", open=ehr(), kind="fhir-report"),
     Scenario(peer="FHIR: finds the content invalid", open=ehr(outcome(422, "invalid")), kind="fhir-report"),
     Scenario(peer="FHIR: answers 400", open=ehr(outcome(400, "structure")), kind="fhir-report"),
@@ -198,8 +215,8 @@ SCENARIOS: Sequence[Scenario] = (
 def run(scenario: Scenario, folder: Path) -> Row:
     """Send one result to the peer and say what became of it."""
     outbox = Outbox(folder / "node")
-    if scenario.kind in {"hl7-oru", "fhir-report"}:
-        made = analysis()
+    if scenario.kind in {"hl7-oru", "hl7-order", "fhir-report"}:
+        made = POSITIVE if scenario.kind == "hl7-order" else analysis()
         message = ENCODERS[scenario.kind](made, headers_of(made), producer=PRODUCER, previous=None)
         assert message is not None
         uid, data, sop_class_uid = message.sop_instance_uid, message.data, ""

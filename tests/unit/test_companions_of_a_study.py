@@ -15,7 +15,8 @@ from dicom_node import steps
 from dicom_node.emulator import send_files
 from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger
-from dicom_node.pictures import pictures_of
+from dicom_node.node import Node
+from dicom_node.pictures import Pictures, pictures_of
 from dicom_node.receiving.scp import StorageScp
 from inference.findings import ImageRef
 from reporting import ENCODERS, STANDING_RECORD
@@ -35,7 +36,7 @@ def node(tmp_path):
     clock = iter(NOON + timedelta(minutes=minute) for minute in range(10_000))
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
     store = ObjectStore(tmp_path / "objects")
-    yield steps.Node(settings=settings, catalogue=catalogue, ledger=ledger, store=store, clock=lambda: next(clock))
+    yield Node(settings=settings, catalogue=catalogue, ledger=ledger, store=store, clock=lambda: next(clock))
     ledger.close()
 
 
@@ -111,7 +112,7 @@ def test_a_later_message_takes_back_what_the_earlier_one_said(node, tmp_path):
 def test_a_picture_is_a_small_copy_of_the_frame(tmp_path):
     path = radiograph_file(tmp_path / "image.dcm", pixels=np.tile(np.arange(2000, dtype=np.uint16), (1500, 1)))
     image = ImageRef(sop_class_uid=DX, sop_instance_uid="1.2.3", frame_number=1)
-    (picture,) = pictures_of([image], [("1.2.3", path)], maximum_megapixels=100)
+    (picture,) = pictures_of([image], [("1.2.3", path)], maximum_megapixels=100).plain
     assert (picture.rows, picture.columns) == (1500, 2000)
     assert picture.png.startswith(b"\x89PNG")
     assert len(picture.png) < 200_000
@@ -120,8 +121,8 @@ def test_a_picture_is_a_small_copy_of_the_frame(tmp_path):
 def test_an_image_that_cannot_be_decoded_has_no_picture(tmp_path):
     (tmp_path / "broken.dcm").write_bytes(b"no image")
     image = ImageRef(sop_class_uid=DX, sop_instance_uid="1.2.3")
-    assert pictures_of([image], [("1.2.3", tmp_path / "broken.dcm")], maximum_megapixels=100) == ()
-    assert pictures_of([image], [], maximum_megapixels=100) == ()
+    assert pictures_of([image], [("1.2.3", tmp_path / "broken.dcm")], maximum_megapixels=100) == Pictures(plain=())
+    assert pictures_of([image], [], maximum_megapixels=100) == Pictures(plain=())
 
 
 def test_a_destination_can_take_every_kind_that_is_made_and_no_other():

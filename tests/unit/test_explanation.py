@@ -13,13 +13,13 @@ from pydicom import Dataset
 from config import Code
 from inference.explanation import Explain, Picture
 from inference.explanation.colour_scale import colour_scale
-from inference.explanation.drawing import NO_PLACE, WARNING, draw
+from inference.explanation.drawing import draw
 from inference.explanation.explaining import MOST, worth_explaining
 from inference.explanation.fault_place import place_of_fault
-from inference.explanation.heat_map import HALF_THE_ODDS, HeatMap, heat_maps
+from inference.explanation.heat_map import HeatMap, heat_maps
 from inference.explanation.occlusion import GRID, blurred, hidden, log_odds, relevance, windows
 from inference.explanation.place import region_of
-from inference.findings import Finding, FlagLevel, ImageRef, Presence, QualityGrade, Region
+from inference.findings import HALF_THE_ODDS, HEAT_WARNING, NO_PLACE, Finding, FlagLevel, ImageRef, Presence, QualityGrade, Region
 from inference.frames import Frame
 from inference.quality import CHECKS, Sample
 from tests.phantoms import as_frame
@@ -142,7 +142,7 @@ def test_a_picture_shows_the_image_large_enough_beside_the_map_and_says_what_it_
     picture = draw(frame, hot, region_of(hot), caption="Spot: score 0.90.")
     rows, columns = picture.pixels.shape[:2]
     assert max(rows, columns / 2) >= 512
-    assert picture.caption.endswith(WARNING)
+    assert picture.caption.endswith(HEAT_WARNING)
     with Image.open(io.BytesIO(picture.png())) as file:
         assert file.info["Description"] == picture.caption
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
+from pydicom import dcmread
 
 from config import load, model_digest, prompt_set_digest
 from config.schema import Settings
@@ -13,6 +14,7 @@ from dicom_node.emulator import send_files
 from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger
 from dicom_node.lifecycle import WorkItemState
+from dicom_node.node import Node
 from dicom_node.receiving.scp import StorageScp
 from inference.analysis import decode_analysis
 from inference.engine import Engine
@@ -36,7 +38,7 @@ def node(tmp_path, settings_file):
     clock = iter(NOON + timedelta(minutes=minute) for minute in range(10_000))
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
     store = ObjectStore(tmp_path / "objects")
-    yield steps.Node(settings=settings, catalogue=catalogue, ledger=ledger, store=store, clock=lambda: next(clock))
+    yield Node(settings=settings, catalogue=catalogue, ledger=ledger, store=store, clock=lambda: next(clock))
     ledger.close()
 
 
@@ -158,7 +160,8 @@ class TestWithACalibrationOfThisSite:
         [
             ("present", ["sr-findings", "sr-regions"], True),
             ("flagged", ["sr-findings", "gsps-outline"], True),
-            ("off", ["sr-findings", "sr-regions"], False),
+            ("present", ["secondary-capture"], True),
+            ("off", ["sr-findings", "sr-regions", "secondary-capture"], False),
             ("present", ["sr-findings"], False),
         ],
     )
@@ -167,9 +170,32 @@ class TestWithACalibrationOfThisSite:
         pixels = (chest() * 4095).astype("uint16")
         receive(node, tmp_path, study, radiograph(study_uid=study, pixels=pixels, WindowCenter=2048, WindowWidth=4096))
         steps.route(node)
-        folder = {"kind": "folder", "name": "archive", "folder": str(tmp_path / "archive"), "results": results}
-        changes = {"destinations": [folder], "work": {"explain": explain}}
-        settings = Settings.model_validate(node.settings.model_dump() | changes)
-        analysis = analyse(replace(node, settings=settings), engine)
+        analysis = analyse(delivering(node, tmp_path, results, work={"explain": explain}), engine)
         assert any("regions=occlusion" in parameter for parameter in analysis.provenance.parameters) == placed
         assert any(finding.regions for finding in analysis.findings) == placed
+        assert len(analysis.heat_maps) == placed
+
+    def test_a_heat_map_outlives_the_process_that_made_it_and_stands_on_the_page(self, node, engine, tmp_path):
+        study = uid()
+        pixels = (chest() * 4095).astype("uint16")
+        receive(node, tmp_path, study, radiograph(study_uid=study, pixels=pixels, WindowCenter=2048, WindowWidth=4096))
+        steps.route(node)
+        node = delivering(node, tmp_path, ["secondary-capture"])
+        item = node.ledger.claim_work(owner="w", now=node.clock(), lease_s=60)
+        steps.analyse(node, engine, item)
+        node.ledger.close()
+        ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+        other = replace(node, ledger=ledger, store=ObjectStore(tmp_path / "objects"))
+        steps.encode(other, ledger.claim_work(owner="other", now=node.clock(), lease_s=60))
+        (row,) = ledger.study_rows(study)
+        (page,) = (found for path in row.work_items[0].results if (found := dcmread(other.store.absolute(path))).Modality == "OT")
+        column = page.pixel_array[160:, 708:988].astype(int)  # right of the words
+        ledger.close()
+        yellow, outline = column[..., :2].sum(axis=-1) - 2 * column[..., 2] > 150, (column == [255, 176, 59]).all(axis=-1)
+        assert (yellow & ~outline).sum() > 1000
+
+
+def delivering(node, folder, results, **sections):
+    """The node with a destination that takes these kinds of result."""
+    archive = {"kind": "folder", "name": "archive", "folder": str(folder / "archive"), "results": results}
+    return replace(node, settings=Settings.model_validate(node.settings.model_dump() | {"destinations": [archive], **sections}))

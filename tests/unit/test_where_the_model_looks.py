@@ -22,10 +22,9 @@ from inference.analysis import analyse, decode_analysis, encode_analysis
 from inference.engine import Engine
 from inference.explanation import Explain, Illustrated, explain
 from inference.explanation.answer import Subject, answer_of
-from inference.explanation.drawing import NO_PLACE, WARNING
 from inference.explanation.heat_map import HeatMap, heat_maps, shrunk
 from inference.explanation.occlusion import hidden, log_odds
-from inference.findings import Analysis, Presence, QualityGrade
+from inference.findings import HEAT_WARNING, NO_PLACE, Analysis, Presence, QualityGrade
 from inference.frames import Frame, read_frames
 from inference.selection import SelectedInstance
 from tests.embedded import GATE, MODEL, chest
@@ -168,7 +167,7 @@ def test_a_present_finding_gets_a_region_on_its_image_a_picture_and_a_word_on_ho
     assert all(0 <= column <= instance.header.Columns and 0 <= row <= instance.header.Rows for column, row in region.points)
     (picture,) = made.pictures
     assert picture.caption.startswith("Polyp of colon: probability")
-    assert picture.caption.endswith(WARNING)
+    assert picture.caption.endswith(HEAT_WARNING)
     assert made.analysis.provenance is not None
     assert made.analysis.provenance.parameters[-1].startswith("regions=occlusion with 1")
     assert decode_analysis(encode_analysis(made.analysis)) == made.analysis
@@ -189,7 +188,7 @@ def test_in_shadow_a_node_explains_nothing_and_a_researcher_sees_the_strongest_s
     assert (silent.analysis, silent.pictures) == (analysis, ())
     shown = explained(engine, SHIPPED, instance, "chest-radiograph", Explain.SHOWN)
     assert shown.pictures[0].caption.startswith(f"Pneumonia: score {analysis.findings[0].score:.3f} by gatekeeper, not calibrated.")
-    assert shown.pictures[0].caption.endswith((WARNING, NO_PLACE))
+    assert shown.pictures[0].caption.endswith((HEAT_WARNING, NO_PLACE))
     assert shown.analysis.flag == analysis.flag
 
 

@@ -14,6 +14,7 @@ from dicom_node import steps
 from dicom_node.delivery import Receipt
 from dicom_node.keeping.object_store import ObjectStore, received_path
 from dicom_node.ledger import Ledger
+from dicom_node.node import Node
 from dicom_node.study import ReceivedInstance
 from dicom_node.withdrawal import NotWithdrawnError, withdraw
 from inference.analysis import decode_analysis, encode_analysis
@@ -37,9 +38,7 @@ def node(tmp_path):
     settings, catalogue = load(path)
     clock = iter(NOON + timedelta(minutes=minute) for minute in range(10_000))
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
-    yield steps.Node(
-        settings=settings, catalogue=catalogue, ledger=ledger, store=ObjectStore(tmp_path / "objects"), clock=lambda: next(clock)
-    )
+    yield Node(settings=settings, catalogue=catalogue, ledger=ledger, store=ObjectStore(tmp_path / "objects"), clock=lambda: next(clock))
     ledger.close()
 
 

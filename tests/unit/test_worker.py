@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from config import load
-from dicom_node import steps
 from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger, NewWorkItem
+from dicom_node.node import Node
 from dicom_node.processes.worker import Worker
 from dicom_node.routing.selection import SelectedFile, Selection, encode_selection
 from inference.analysis import decode_analysis
@@ -53,7 +53,7 @@ def worker(tmp_path):
     selection = encode_selection(Selection(files=(selected,), excluded=()))
     ledger.record_routing(settled, [NewWorkItem(route="other-ct", selection=selection, inputs_digest="d")], now=NOON)
     store = FullDisk(tmp_path / "objects")
-    node = steps.Node(settings=settings, catalogue=catalogue, ledger=ledger, store=store, clock=lambda: next(clock))
+    node = Node(settings=settings, catalogue=catalogue, ledger=ledger, store=store, clock=lambda: next(clock))
     engine = SharedEngine(catalogue, device="cpu", batch_size=4, cache_folder=None)
     yield Worker(node=node, engine=engine, owner="w", stop=threading.Event(), rng=random.Random(1))
     ledger.close()
