@@ -3,11 +3,12 @@
 from dicom_node.ledger.arrivals import Arrivals
 from dicom_node.ledger.commitments import Commitments
 from dicom_node.ledger.flags import Flags
-from dicom_node.ledger.instances import Instances, NewWorkItem, OpenStudy, Recorded, RemovedMeanwhileError
+from dicom_node.ledger.instances import Instances, Recorded, RemovedMeanwhileError
 from dicom_node.ledger.operator import Operator
 from dicom_node.ledger.overview import Overview
 from dicom_node.ledger.parked import Parked
 from dicom_node.ledger.retention import Predecessor, PurgeableStudy, Retention, StoredResult
+from dicom_node.ledger.revisions import NewWorkItem, OpenStudy, Revisions
 from dicom_node.ledger.rows import LedgerError
 from dicom_node.ledger.setback import Setback
 from dicom_node.ledger.stock import ExpectedFile, FileKind, Lease, Stock
@@ -35,5 +36,7 @@ __all__ = [
 ]
 
 
-class Ledger(Instances, Arrivals, WorkItems, Withdrawals, Flags, Parked, Commitments, Retention, Setback, Stock, Operator, Overview):
-    """The ledger as its users see it: `Instances` until a revision is routed, then `WorkItems`, then `Deliveries` (in `Parked`)."""
+class Ledger(
+    Instances, Revisions, Arrivals, WorkItems, Withdrawals, Flags, Parked, Commitments, Retention, Setback, Stock, Operator, Overview
+):
+    """The ledger as its users see it: `Instances`, `Revisions` until one is routed, `WorkItems`, then `Deliveries` (in `Parked`)."""
