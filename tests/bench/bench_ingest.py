@@ -2,7 +2,8 @@
 
 Instances (or MB) a second over 1, 4 and 8 associations, medians of the rounds; CPU milliseconds an instance; memory; C-ECHO with a new
 association each; and slices while 500 associations stand idle. Receivers take turns within a round, so that other load on the machine
-hits all of them. Trust the ratios, not the numbers. The node synchronises file, folder and ledger row before each answer.
+hits all of them; what one of them left in memory is written before the next is measured. Trust the ratios, not the numbers. The node
+synchronises file, folder and ledger row before each answer.
 """
 
 import argparse
@@ -103,6 +104,7 @@ def measure(load: Load, rounds: int, folder: Path, names: Sequence[str]) -> dict
             for name in names:
                 with tempfile.TemporaryDirectory(dir=folder) as place, RECEIVERS[name](Path(place)) as running:
                     send(running.port, load.files[:1], 1)
+                    os.sync()  # what others left to be written later is not this one's to wait for
                     before = running.cpu_s()
                     seconds = send(running.port, load.files, associations)
                     of = found[name]
