@@ -15,7 +15,7 @@ from inference.quality.blank import Blank
 from inference.quality.blurred import BLURRED
 from inference.quality.burnt_in_text import BurntInText
 from inference.quality.check import QualityCheck
-from inference.quality.clipped import CLIPPED
+from inference.quality.clipped import Clipped
 from inference.quality.collimation import COLLIMATION
 from inference.quality.colour import COLOUR
 from inference.quality.compressed import COMPRESSED
@@ -42,7 +42,7 @@ CHECKS: Mapping[str, QualityCheck] = {
         _BLANK,
         DOCUMENT,
         COLOUR,
-        CLIPPED,
+        Clipped(),
         UnderExposed(),
         OverExposed(),
         LOW_CONTRAST,

@@ -16,6 +16,10 @@ RADIOGRAPHS = frozenset({"CR", "DX", "RG"})
 ANNOTATED = frozenset({"US", "IVUS", "ES", "GM", "XC", "OT", "SC", "DOC", "ECG", "OP", "OPT"})
 
 
+# No limit was measured on images of fewer pixels a side: crops, icons and drawings, of which no part of the body fills the frame.
+SMALLEST_SIDE = 64
+
+
 class QualityCheck(Protocol):
     """One defect that is looked for. `name` is the key in the registry."""
 
@@ -56,7 +60,7 @@ def limits(unit: str, *of_modalities: tuple[str, float, str]) -> Mapping[str, Li
 class MeasuringCheck:
     """A check that is one number and one limit a modality. `measure` gives None where such a frame cannot be measured.
 
-    `bad`: on which side of the limit a fault lies; the limit itself is no fault.
+    `bad`: on which side of the limit a fault lies; the limit itself is no fault. Frames with a side below `smallest_side` are not judged.
     """
 
     name: str
@@ -67,10 +71,12 @@ class MeasuringCheck:
     good_sentence: str
     bad_sentence: str
     grade: QualityGrade = QualityGrade.LIMITED
+    smallest_side: int = SMALLEST_SIDE
 
     def __call__(self, sample: Sample, header: Dataset) -> QualityVerdict | None:
         limit = self.limits.get(sample.modality)
-        measured = None if limit is None else self.measure(sample, header)
+        too_small = min(sample.shape) < self.smallest_side
+        measured = None if limit is None or too_small else self.measure(sample, header)
         if limit is None or measured is None:
             return None
         bad = measured > limit.value if self.bad == "above" else measured < limit.value

@@ -1,15 +1,27 @@
 """Were the brightest parts of a radiograph cut off?"""
 
+from dataclasses import replace
+
 import numpy as np
 from pydicom import Dataset
 
 from config import Code
-from inference.quality.check import MeasuringCheck, limits
+from inference.findings import QualityVerdict
+from inference.quality.check import MeasuringCheck, held_out, limits
+from inference.quality.frontal_chest import is_frontal_chest
 from inference.quality.sample import Sample
 
 _WHITE = 0.99
 
-_LIMITS = limits(
+_CODE = Code(value="111219", scheme="DCM", meaning="Inappropriate image processing")
+_GOOD = "No large part of the anatomy is white without detail."
+_BAD = "Part of the anatomy is white without detail: beyond the end of the stored range or of the window."
+
+_CHEST_LIMITS = limits(
+    "1",
+    ("CR DX RG", 0.03, held_out("0 of 141", "140 of 141")),
+)
+_RADIOGRAPH_LIMITS = limits(
     "1",
     (
         "CR DX RG",
@@ -29,12 +41,16 @@ def white_anatomy(sample: Sample, _header: Dataset) -> float:
     return float(np.mean(sample.anatomy >= _WHITE))
 
 
-CLIPPED = MeasuringCheck(
-    name="clipped",
-    measure=white_anatomy,
-    limits=_LIMITS,
-    bad="above",
-    code=Code(value="111219", scheme="DCM", meaning="Inappropriate image processing"),
-    good_sentence="No large part of the anatomy is white without detail.",
-    bad_sentence="Part of the anatomy is white without detail: beyond the end of the stored range or of the window.",
+_CHEST = MeasuringCheck(
+    name="clipped", measure=white_anatomy, limits=_CHEST_LIMITS, bad="above", code=_CODE, good_sentence=_GOOD, bad_sentence=_BAD
 )
+_RADIOGRAPH = replace(_CHEST, limits=_RADIOGRAPH_LIMITS)
+
+
+class Clipped:
+    """White anatomy, with a limit of its own for frontal chests: metal is rightly white in other parts, and there is more of it."""
+
+    name = "clipped"
+
+    def __call__(self, sample: Sample, header: Dataset) -> QualityVerdict | None:
+        return (_CHEST if is_frontal_chest(sample, header) else _RADIOGRAPH)(sample, header)

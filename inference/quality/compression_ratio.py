@@ -31,6 +31,7 @@ COMPRESSION_RATIO = MeasuringCheck(
     measure=stated_ratio,
     limits=_LIMITS,
     bad="above",
+    smallest_side=1,  # the header says it
     code=Code(value="111215", scheme="DCM", meaning="Artifact(s) other than grid or detector artifact"),
     good_sentence="The header admits no more lossy compression than was found acceptable.",
     bad_sentence="The header admits more lossy compression than was found acceptable for this modality.",

@@ -6,6 +6,7 @@ from pydicom import Dataset
 from config import Code
 from inference.quality.check import MeasuringCheck, held_out, limits
 from inference.quality.luminance import Floats
+from inference.quality.medians import median_down
 from inference.quality.sample import Sample
 
 _FEWEST_PIXELS = 128
@@ -39,8 +40,8 @@ def odd_line(sample: Sample, _header: Dataset) -> float | None:
 
 def _standing_out(lines: Floats) -> float:
     before, after = lines[:, 1:-1] - lines[:, :-2], lines[:, 1:-1] - lines[:, 2:]
-    standing = np.where(before * after > 0, np.sign(before) * np.minimum(np.abs(before), np.abs(after)), 0)
-    return max(_beyond_its_surroundings(np.abs(np.median(part, axis=0))) for part in np.array_split(standing, _QUARTERS))
+    standing = np.maximum(np.minimum(before, after), 0) + np.minimum(np.maximum(before, after), 0)
+    return max(_beyond_its_surroundings(np.abs(median_down(part))) for part in np.array_split(standing, _QUARTERS))
 
 
 def _beyond_its_surroundings(standing: Floats) -> float:

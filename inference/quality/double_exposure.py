@@ -4,12 +4,14 @@ import numpy as np
 from pydicom import Dataset
 
 from config import Code
+from inference.attributes import texts
 from inference.quality.check import MeasuringCheck, held_out, limits
 from inference.quality.sample import Sample
 
 _FEWEST_PIXELS = 96
 _NEAREST, _FARTHEST = 0.035, 0.3  # of the shorter side
 _NOTHING = 1e-4
+_MOSAIC = "MOSAIC"  # Image Type (0008,0008) of Siemens: all slices of a volume in one image
 _LEAST_SPREAD = 1e-6  # of rounding alone
 
 _LIMITS = limits(
@@ -20,15 +22,17 @@ _LIMITS = limits(
 )
 
 
-def echo(sample: Sample, _header: Dataset) -> float | None:
-    """The highest peak of the cepstrum between 3.5 and 30 % of the shorter side, in standard deviations; None below 96 pixels.
+def echo(sample: Sample, header: Dataset) -> float | None:
+    """The highest peak of the cepstrum between 3.5 and 30 % of the shorter side, in standard deviations.
+
+    None below 96 pixels, and of a mosaic, whose slices are alike.
 
     A shifted copy multiplies the spectrum with a wave, which the logarithm makes a sum and the second transform a peak (Bogert, Healy and
     Tukey 1963). Two exposures of different parts leave no such peak and are not found.
     """
     pixels = sample.working
     side = min(pixels.shape)
-    if side < _FEWEST_PIXELS:
+    if side < _FEWEST_PIXELS or _MOSAIC in texts(header, "ImageType"):
         return None
     top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
     square = pixels[top : top + side, left : left + side]

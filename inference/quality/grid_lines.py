@@ -6,6 +6,7 @@ from pydicom import Dataset
 from config import Code
 from inference.quality.check import MeasuringCheck, held_out, limits
 from inference.quality.luminance import Floats
+from inference.quality.medians import median_down
 from inference.quality.sample import Sample
 
 _FEWEST_PIXELS = 128
@@ -36,7 +37,7 @@ def _highest_peak(lines: Floats) -> float:
     count = min(lines.shape[1], _MOST_PIXELS)
     part = lines[:, :count] - lines[:, :count].mean(axis=1, keepdims=True)
     spectra = np.abs(np.fft.rfft(part * np.hanning(count).astype(np.float32), axis=1)) ** 2
-    level = 10 * np.log10(np.median(spectra, axis=0) + _NOTHING)
+    level = 10 * np.log10(median_down(spectra) + _NOTHING)
     around = np.lib.stride_tricks.sliding_window_view(np.pad(level, _NEIGHBOURS, mode="reflect"), 2 * _NEIGHBOURS + 1)
     frequency = np.arange(level.size) / count
     used = (frequency > _LOWEST) & (frequency < _HIGHEST)

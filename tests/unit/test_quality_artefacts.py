@@ -9,6 +9,7 @@ from inference.damage.artefacts import ARTEFACTS, spoil
 from inference.damage.degradations import degrade
 from inference.findings import QualityGrade
 from inference.quality import CHECKS, Sample, check_frame
+from inference.quality.medians import median_down
 from tests.phantoms import as_frame, chest_radiograph
 from tests.phantoms import sharp_chest_radiograph as chest
 from tests.phantoms import sharp_head_ct as slice_of_a_head
@@ -54,6 +55,61 @@ def test_noise_blur_and_motion_of_medium_strength_are_found(check, kind, pixels,
     spoilt = degrade(pixels, kind, 0.5, np.random.default_rng(6), modality=modality)
     assert grade(check, spoilt, modality=modality) is QualityGrade.LIMITED
     assert grade(check, pixels, modality=modality) is QualityGrade.DIAGNOSTIC
+
+
+def texture():
+    """Detail of every size down to that of the noise, and as strong: hair, folds, bone."""
+    rng, size = np.random.default_rng(3), (512, 512)
+    grains = (Image.fromarray(rng.normal(0, 0.03, (side, side)).astype(np.float32)) for side in (16, 32, 64, 128, 256))
+    return np.clip(0.5 + sum(np.asarray(grain.resize(size, Image.Resampling.BICUBIC)) for grain in grains), 0, 1)
+
+
+def test_fine_texture_is_not_taken_for_noise():
+    noisy = np.clip(texture() + np.random.default_rng(4).normal(0, 0.15, (512, 512)), 0, 1)
+    assert grade("noise", texture(), modality="ES") is QualityGrade.DIAGNOSTIC
+    assert grade("noise", noisy, modality="ES") is QualityGrade.LIMITED
+
+
+@pytest.mark.parametrize(("check", "kind"), [("under-exposed", "under-exposed"), ("over-exposed", "over-exposed")], ids=str)
+def test_a_frontal_chest_of_medium_wrong_exposure_is_found(check, kind):
+    upright = chest()
+    spoilt = degrade(upright, kind, 0.5, np.random.default_rng(7), modality="DX")
+    assert grade(check, spoilt) is QualityGrade.LIMITED
+    assert grade(check, upright) is QualityGrade.DIAGNOSTIC
+
+
+def test_an_inverted_chest_is_not_called_rotated_as_well():
+    assert grade("inverted", 1 - chest()) is QualityGrade.LIMITED
+    assert grade("rotated", 1 - chest()) is QualityGrade.DIAGNOSTIC
+
+
+def test_a_mosaic_of_slices_is_no_double_exposure():
+    mosaic = np.tile(slice_of_a_head()[::4, ::4], (4, 4))
+    assert grade("double-exposure", mosaic, modality="MR", ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]) is None
+    assert grade("double-exposure", mosaic, modality="MR", ImageType=["ORIGINAL", "PRIMARY"]) is QualityGrade.LIMITED
+
+
+def test_a_crop_of_a_few_pixels_is_not_judged_by_its_brightness_but_by_its_header():
+    verdicts = {verdict.check for verdict in check_frame(as_frame(chest()[200:216, 200:216], modality="MR"), header())}
+    assert verdicts <= {"blank", "burnt-in-text"}
+    assert grade("compression-ratio", chest()[:16, :16], modality="MR", LossyImageCompressionRatio=80) is QualityGrade.LIMITED
+
+
+def overlit(pixels):
+    return np.clip(pixels * 1.9, 0, 1)
+
+
+@pytest.mark.parametrize("modality", ["XC", "OP", "ES"])
+def test_a_photograph_with_too_much_light_is_found(modality):
+    photograph = np.repeat((0.25 + 0.4 * chest())[..., None], 3, axis=-1).astype(np.float32)
+    assert grade("over-exposed", overlit(photograph), modality=modality) is QualityGrade.LIMITED
+    assert grade("over-exposed", photograph * 0.8, modality=modality) is QualityGrade.DIAGNOSTIC
+
+
+@pytest.mark.parametrize("lines", [1, 2, 63, 64])
+def test_medians_of_many_lines_are_those_of_numpy(lines):
+    values = np.random.default_rng(lines).normal(size=(lines, 300)).astype(np.float32)
+    assert np.array_equal(median_down(values), np.median(values, axis=0))
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
