@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,7 @@ from inference.device.compiled import compiled, inductor
 from inference.device.forward import REMEDY, Forward, OutOfMemory, out_of_memory
 from inference.device.loaded_models import LoadedModels, memory_of
 from inference.device.precision import Precision, forbid_tf32, precision_on
+from inference.device.preparation import DevicePreparation, on_device
 from inference.findings import ImageRef, Score
 from inference.frames import Frame
 from inference.golden import prove, prove_as_served
@@ -90,6 +92,7 @@ class Engine:
         self._models = LoadedModels(self._load, self._memory_of, budget=options.model_memory)
         self._prompts: dict[tuple[str, str, str | None], PromptEmbeddings] = {}
         self._prompts_made = threading.Lock()
+        self._on_device: dict[str, DevicePreparation | None] = {}
         self._forward = Forward(self.device, self.precision)
         self._device_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
         self._ahead = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
@@ -122,16 +125,17 @@ class Engine:
             DeviceMemoryError: the device has no memory for the model, or for one frame.
         """
         with self._models.in_use(model) as adapter:
-            prepared = batches(
-                frames,
-                adapter.preprocess,
-                size=self._batch_size,
-                threads=self._preprocessing,
-                ahead=self._ahead + 1,
-                pinned=self.device != "cpu",
-            )
-            rows = list(self._rows(adapter, prepared))
+            rows = list(self._rows(adapter, self._prepared(model, adapter, frames)))
         return np.concatenate(rows) if rows else np.empty((0, 0), dtype=np.float32)
+
+    def _prepared(self, model: str, adapter: ModelAdapter, frames: Iterable[Frame]) -> Iterator[torch.Tensor]:
+        """Batches of frames as the model takes them, prepared on its device where that gives the same bits."""
+        size, threads, ahead = self._batch_size, self._preprocessing, self._ahead + 1
+        there = self._on_device.get(model)
+        if there is None:
+            return batches(frames, adapter.preprocess, size=size, threads=threads, ahead=ahead, pinned=self.device != "cpu")
+        finish = partial(there.rows, together=size)
+        return batches(frames, there.levels, size=size, threads=threads, ahead=ahead, pinned=False, finish=finish)
 
     def _rows(self, adapter: ModelAdapter, prepared: Iterable[torch.Tensor]) -> Iterator[NDArray[np.float32]]:
         """Yield the rows of each batch; while the device computes one, the next is prepared and asked for."""
@@ -207,6 +211,7 @@ class Engine:
         golden = folder / manifest.golden if manifest.golden else None
         if golden is not None:
             prove(adapter, golden, self.device, precision=self.precision)
+        self._on_device[model] = on_device(adapter, self.device)
         if not self._options.compile_models:
             return adapter
 

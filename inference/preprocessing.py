@@ -23,6 +23,8 @@ from config.preprocessing import (
     ShortestSide,
     Squash,
 )
+from inference.axes import PilSteps, axes, canvas_side, crop_start, longest_size, shortest_size
+from inference.fixed_point import resampled
 from inference.frames import Frame
 
 Preprocess = Callable[[Frame], torch.Tensor]
@@ -33,6 +35,7 @@ _FILTERS: dict[Resampling, Image.Resampling] = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 
+_MOST_MADE = 16  # times the pixels of the frame, or of the input
 _PIECE = 1 << 15  # pixels: 128 KB of float32
 
 
@@ -41,7 +44,7 @@ def preprocessor(steps: Preprocessing) -> Preprocess:
 
     It raises ValueError if the frame's pixels are not float32 display values in [0, 1].
     """
-    return lambda frame: _preprocessed(_as_8_bit(frame), steps)
+    return lambda frame: _preprocessed(eight_bits(frame), steps)
 
 
 def _preprocessed(image: Image.Image, steps: Preprocessing) -> torch.Tensor:
@@ -52,7 +55,9 @@ def _preprocessed(image: Image.Image, steps: Preprocessing) -> torch.Tensor:
     return _standardised(_floats(_square(image, steps)), steps.mean, steps.std)
 
 
-def _square(image: Image.Image, steps: ShortestSide | LongestSide | Squash | PaddedSquare | GreySquare) -> Image.Image:
+def _square(image: Image.Image, steps: PilSteps) -> Image.Image:
+    if _makes_much_of(image, steps):
+        return _square_of_strip(image, steps)
     match steps:
         case ShortestSide():
             return _cropped(_shortest(image, steps), steps)
@@ -61,12 +66,37 @@ def _square(image: Image.Image, steps: ShortestSide | LongestSide | Squash | Pad
         case Squash():
             return _squashed(image, steps.image_size, steps.interpolation)
         case PaddedSquare():
-            return _squashed(_centred(image, _mode(image), max(image.size)), steps.image_size, steps.interpolation)
+            return _squashed(_centred(image, _mode(image), canvas_side(*image.size, steps)), steps.image_size, steps.interpolation)
         case GreySquare():
-            return _squashed(_centred(image, "L", max(steps.image_size, *image.size)), steps.image_size, steps.interpolation)
+            return _squashed(_centred(image, "L", canvas_side(*image.size, steps)), steps.image_size, steps.interpolation)
 
 
-def _as_8_bit(frame: Frame) -> Image.Image:
+def _makes_much_of(image: Image.Image, steps: PilSteps) -> bool:
+    """True of long strips: resizing the shorter side, or padding to a square, would make gigabytes of 65,535 x 1 pixels."""
+    rows, columns = axes(*image.size, steps)
+    most = max(rows.canvas * columns.canvas, rows.resized * columns.resized)
+    return most > _MOST_MADE * max(image.width * image.height, steps.image_size**2)
+
+
+def _square_of_strip(image: Image.Image, steps: PilSteps) -> Image.Image:
+    """The same bits, made of nothing but what is not cropped away."""
+    levels = levels_of(image.convert("L") if isinstance(steps, GreySquare) else image)
+    squares = resampled(levels, *axes(*image.size, steps), steps.interpolation).to(torch.uint8).numpy()
+    return Image.fromarray(squares[0] if len(squares) == 1 else np.ascontiguousarray(squares.transpose(1, 2, 0)))
+
+
+def levels_of(image: Image.Image) -> torch.Tensor:
+    """Return uint8 `(1, rows, columns)` of mode L, `(3, rows, columns)` of RGB."""
+    levels = torch.from_numpy(np.array(image))
+    return levels[None] if image.mode == "L" else levels.permute(2, 0, 1).contiguous()
+
+
+def eight_bits(frame: Frame) -> Image.Image:
+    """Return the frame in 256 levels, of PIL's mode L or RGB.
+
+    Raises:
+        ValueError: its pixels are not float32 display values in [0, 1].
+    """
     pixels = frame.pixels
     if pixels.dtype != np.float32 or pixels.size == 0 or not (pixels.min() >= 0 and pixels.max() <= 1):
         raise ValueError(f"pixels of {frame.ref.sop_instance_uid} are not float32 display values in [0, 1]")
@@ -86,28 +116,32 @@ def _levels(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     return levels
 
 
+def standardised_levels(steps: Preprocessing) -> torch.Tensor:
+    """Return what each of the 256 levels becomes in each channel at last, float32 `(3, 256)`, by the same arithmetic as in a frame."""
+    levels = Image.fromarray(np.arange(256, dtype=np.uint8)[np.newaxis])
+    return _standardised(_floats(levels), steps.mean, steps.std)[:, 0]
+
+
 def _shortest(image: Image.Image, steps: ShortestSide) -> Image.Image:
-    short, long = sorted(image.size)
-    resized = int(steps.image_size * long / short)
-    size = (steps.image_size, resized) if image.width <= image.height else (resized, steps.image_size)
-    return image if size == image.size else image.resize(size, _FILTERS[steps.interpolation])
+    size = shortest_size(image.width, image.height, steps)
+    return _resized(image, size, steps.interpolation)
+
+
+def _resized(image: Image.Image, size: tuple[int, int], interpolation: Resampling) -> Image.Image:
+    return image if size == image.size else image.resize(size, _FILTERS[interpolation])
 
 
 def _cropped(image: Image.Image, steps: ShortestSide) -> Image.Image:
-    side = steps.image_size
-    left, top = (round(over / 2) if steps.crop_offset == "round" else over // 2 for over in (image.width - side, image.height - side))
-    return image.crop((left, top, left + side, top + side))
+    left, top = (crop_start(length, steps) for length in image.size)
+    return image.crop((left, top, left + steps.image_size, top + steps.image_size))
 
 
 def _longest(image: Image.Image, steps: LongestSide) -> Image.Image:
-    side = steps.image_size
-    ratio = max(image.width / side, image.height / side)
-    resized = image.resize((max(1, round(image.width / ratio)), max(1, round(image.height / ratio))), _FILTERS[steps.interpolation])
-    return _centred(resized, "RGB", side)
+    return _centred(_resized(image, longest_size(image.width, image.height, steps), steps.interpolation), "RGB", steps.image_size)
 
 
 def _squashed(image: Image.Image, side: int, interpolation: Resampling) -> Image.Image:
-    return image if image.size == (side, side) else image.resize((side, side), _FILTERS[interpolation])
+    return _resized(image, (side, side), interpolation)
 
 
 def _mode(image: Image.Image) -> Literal["L", "RGB"]:
@@ -127,8 +161,7 @@ def _by_canvas(image: Image.Image, steps: GreyCanvas) -> torch.Tensor:
     side = steps.canvas_size
     ratio = side / max(image.size)
     size = (max(1, int(image.width * ratio)), max(1, int(image.height * ratio)))
-    resized = image.convert(_mode(image)).resize(size, _FILTERS[steps.canvas_interpolation])
-    grey = _centred(resized, "L", side)
+    grey = _centred(_resized(image.convert(_mode(image)), size, steps.canvas_interpolation), "L", side)
     levels = torch.from_numpy(np.asarray(grey, dtype=np.float32)).expand(3, -1, -1)
     return _resampled(
         _standardised(levels, steps.mean, steps.std), (steps.image_size, steps.image_size), steps.interpolation, steps.antialias

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import structlog
 import torch
-from numpy.typing import NDArray
 
 from inference.adapters import Head, ModelAdapter, ModelLoadError, ModelOutputError
+from inference.device.drawn import drawn
 from inference.device.forward import Forward
 from inference.device.precision import Precision
-from inference.findings import ImageRef
 from inference.frames import Frame
 from inference.tokenizers import Tokens
 
@@ -106,20 +105,8 @@ def _require_same_rows(adapter: ModelAdapter, other: ModelAdapter, forward: Forw
     """Compare their rows of a batch of drawn pictures; differences are shares of the length of a row."""
     side = adapter.manifest.preprocessing.image_size
     rng = np.random.default_rng(0)
-    batch = torch.stack([adapter.preprocess(_drawn(rng.random((side, side), dtype=np.float32))) for _ in range(batch_size)])
+    batch = torch.stack([adapter.preprocess(drawn(rng.random((side, side), dtype=np.float32))) for _ in range(batch_size)])
     rows, others = forward.encode(adapter, batch), forward.encode(other, batch)
     difference = float((np.abs(rows - others).max(axis=1) / np.linalg.norm(rows, axis=1)).max())
     if not difference <= tolerance:
         raise ModelLoadError(f"rows of a drawn batch differ by {difference:.3g}, more than {tolerance:g}")
-
-
-def _drawn(pixels: NDArray[np.float32]) -> Frame:
-    return Frame(
-        pixels=pixels,
-        values=None,
-        spacing_mm=None,
-        ref=ImageRef(sop_class_uid="", sop_instance_uid=""),
-        modality="OT",
-        photometric_interpretation="MONOCHROME2",
-        steps=(),
-    )

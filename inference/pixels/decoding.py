@@ -15,8 +15,9 @@ from typing import BinaryIO, cast
 import msgspec
 import numpy as np
 
-from inference.pixels.codecs import CodecError, EncodedFrame, Stored, decode
+from inference.pixels.codecs import RLE_LOSSLESS, CodecError, EncodedFrame, Stored, decode
 from inference.pixels.decoder_process import LENGTH, READY, Answer
+from inference.pixels.rle import unpacked
 
 MOST_PROCESSES = 8
 _ENDS_WITHIN_S = 5.0
@@ -39,13 +40,15 @@ class Decoders:
         self._idle: list[subprocess.Popen[bytes]] = []
 
     def decode(self, frame: EncodedFrame) -> tuple[Stored, str]:
-        """As `codecs.decode`. Native frames are decoded here and now: nothing in them can crash, and a copy would cost more.
+        """As `codecs.decode`. Native frames and sound ones of RLE are decoded here and now: a copy would cost more, and nothing can crash.
 
         Raises:
             CodecError: as there, or the decoder crashed.
         """
         if frame.is_native:
             return decode(frame)
+        if frame.transfer_syntax == RLE_LOSSLESS and (native := unpacked(frame)) is not None:
+            return decode(native)
         with self._free:
             process = self._taken()
             stuck = threading.Timer(_LONGEST_S + _LONGEST_S_A_MEGAPIXEL * frame.samples / 1e6, process.kill)

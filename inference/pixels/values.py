@@ -46,7 +46,7 @@ def grey(stored: Stored, header: Dataset, frame_index: int, *, little_endian: bo
     pixels, display_step = display(values, header, frame_index, padding, little_endian=little_endian)
     steps = [*modality_step, display_step]
     if words := inversion(header):
-        pixels = 1 - pixels
+        np.subtract(1, pixels, out=pixels)
         steps.append(words)
     if padding is None or not padding.any():
         return Rendering(pixels=pixels, values=values, steps=tuple(steps))
@@ -137,7 +137,9 @@ def _modality(stored: Stored, header: Dataset, frame_index: int, *, little_endia
     if slope == 0:
         raise ValueError("Rescale Slope is 0")
     exact: npt.NDArray[Any] = stored.astype(np.float32 if stored.dtype.itemsize <= _SHORT_BYTES else np.float64)
-    values = (exact * slope + intercept).astype(np.float32, copy=False)
+    exact *= slope
+    exact += intercept
+    values = exact.astype(np.float32, copy=False)
     if _said_to_be_hounsfield(source, header):
         return _finite(values), ("rescaled to HU",)
     return _finite(values), ("rescaled",) if (slope, intercept) != (1.0, 0.0) else ()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,9 +96,8 @@ def display(values: Floats, header: Dataset, frame_index: int, padding: Mask | N
     passed over: modalities leave windows behind from other processing.
     """
     source = functional_group(header, frame_index, "FrameVOILUTSequence") or header
-    low, high = robust_range(values, padding)
     chosen = header_window(source)
-    if chosen is not None and (text(header, "Modality") == "CT" or chosen.meets(low, high)):
+    if chosen is not None and (text(header, "Modality") == "CT" or _shows_some(chosen, values, padding)):
         return chosen.apply(values), f"{chosen} (header)"
     if (mapped := _header_table(source, values, little_endian=little_endian)) is not None:
         return mapped, "VOI LUT (header)"
@@ -108,7 +108,7 @@ def display(values: Floats, header: Dataset, frame_index: int, padding: Mask | N
         default = ct_window(body_part_window(header))
         return default.apply(values), by_default(default)
     words = f"window from percentiles {PERCENTILES[0]:g} and {PERCENTILES[1]:g} (no usable window)"
-    return spread(values, low, high), words
+    return spread(values, *robust_range(values, padding)), words
 
 
 def spread(values: Floats, low: float, high: float) -> Floats:
@@ -127,6 +127,16 @@ def header_window(source: Dataset) -> Window | None:
         return None
 
 
+def _shows_some(window: Window, values: Floats, padding: Mask | None) -> bool:
+    """True if the window meets the robust range. Counting, where it settles that, is ten times as fast as the percentiles."""
+    seen = sampled(values, padding)
+    beyond = seen.size // 100 + 2  # more pixels than lie outside a percentile
+    low, high = np.float64(window.centre - window.width / 2), np.float64(window.centre + window.width / 2)
+    if np.count_nonzero(seen > low) > beyond and np.count_nonzero(seen < high) > beyond:
+        return True
+    return window.meets(*robust_range(values, padding))
+
+
 def _header_table(source: Dataset, values: Floats, *, little_endian: bool) -> Floats | None:
     tables = items(source, "VOILUTSequence")
     if not tables:
@@ -140,10 +150,10 @@ def _header_table(source: Dataset, values: Floats, *, little_endian: bool) -> Fl
 
 def _between(values: Floats, low: float, high: float) -> Floats:
     # In double precision: float32 has no room for a narrow window far from zero.
-    scaled = (
-        (values - np.float64(low)) * (1 / (high - low)) if abs(low) > 1 << 16 else (values - np.float32(low)) * np.float32(1 / (high - low))
-    )
-    return np.clip(scaled, 0, 1).astype(np.float32, copy=False)
+    precision = np.float64 if abs(low) > 1 << 16 else np.float32
+    scaled: npt.NDArray[np.floating[Any]] = values - precision(low)
+    scaled *= precision(1 / (high - low))  # in place, like the next: memory for a large frame takes longer to get than to fill
+    return np.clip(scaled, 0, 1, out=scaled).astype(np.float32, copy=False)
 
 
 def robust_range(values: Floats, padding: Mask | None, percentiles: tuple[float, float] = PERCENTILES) -> tuple[float, float]:

@@ -3,18 +3,21 @@
 The measure reads each file with `pydicom.dcmread(...).pixel_array` and makes the model's input of it with PIL: scaled to 8 bits,
 resized, normalised; no window, no checks. Beside it: the same work through `read_frames`, one file at a time; and through `read_ahead`,
 with decoding processes, which is what an analysis does. The clock counts, since processes are what is measured; run it on a quiet machine.
+The table is Markdown.
 
 Run: python -m tests.bench.bench_frames [CT slices whose memory is measured]
 """
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -24,8 +27,6 @@ import torch
 from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless, RLELossless
-from rich.console import Console
-from rich.table import Table
 
 from config import load
 from inference.frames import read_ahead, read_frames
@@ -53,9 +54,12 @@ print(json.dumps({"read": read, "before": before, "peak": peak_kb() // 1024}))
 def main(slices: int = SLICES) -> None:
     warnings.simplefilter("ignore")
     prepare = preprocessor(load(None)[1].manifest("gatekeeper").preprocessing)
-    table = Table(title=f"{FILES} files a kind, best of {ROUNDS} rounds, {len(os.sched_getaffinity(0))} processors")
-    for column in ("kind", "pydicom + PIL, frames/s", "read_frames", "read_ahead", "read_ahead, MP/s", "of the measure"):
-        table.add_column(column, justify="left" if column == "kind" else "right")
+    versions = ", ".join(f"{name} {version(name)}" for name in ("pydicom", "pillow", "numpy"))
+    print(f"Best of {ROUNDS} rounds, {len(os.sched_getaffinity(0))} processors, Python {platform.python_version()}, {versions}\n")
+    print(
+        "| frames a second, input of gatekeeper included | pydicom + PIL | one at a time | ahead | ahead, MP/s | ahead / pydicom + PIL |\n"
+        "|---|---|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory() as folder:
         for name, paths in _kinds(Path(folder)):
             header = dcmread(paths[0], stop_before_pixels=True)
@@ -69,8 +73,8 @@ def main(slices: int = SLICES) -> None:
             }
             taken = _taken(runs)
             plain, one, ahead = (len(paths) / taken[kind] for kind in runs)
-            table.add_row(name, f"{plain:.1f}", f"{one:.1f}", f"{ahead:.1f}", f"{ahead * megapixels:.1f}", f"{ahead / plain:.2f}")
-        Console(width=140).print(table)
+            print(f"| {name} | {plain:.1f} | {one:.1f} | {ahead:.1f} | {ahead * megapixels:.1f} | {ahead / plain:.2f} |", flush=True)
+        print()
         _memory(Path(folder), slices)
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from inference.frames import UndecodableError, frame_count, read_frames
-from inference.pixels.windows import Window
+from inference.pixels.windows import Window, display, robust_range
 from tests.builders import CANARIES, ct_slice, radiograph, write_file
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom warns of each odd value
@@ -119,3 +120,21 @@ def test_a_window_without_width_is_refused(width, function):
     if function == "LINEAR" or width <= 0:
         with pytest.raises(ValueError, match="Window Width"):
             Window(centre=0, width=width, function=function)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    side=st.integers(1, 40),
+    outliers=st.integers(0, 12),
+    centre=st.integers(-300, 1300),
+    width=st.sampled_from([1, 2, 40, 400, 2000]),
+)
+def test_a_header_window_is_taken_if_it_shows_something_of_what_lies_between_the_percentiles(seed, side, outliers, centre, width):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(400, 600, side * side).astype(np.float32)
+    values[:outliers] = rng.choice([0, 1000], min(outliers, values.size))
+    window, header = Window(centre=centre, width=width), Dataset()
+    header.Modality, header.WindowCenter, header.WindowWidth, header.BitsStored = "MR", centre, width, 12
+    _, words = display(values.reshape(side, side), header, 0, None, little_endian=True)
+    assert (words == f"{window} (header)") == window.meets(*robust_range(values, None))
