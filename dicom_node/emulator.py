@@ -15,7 +15,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
 from config.tls import TlsSection
-from dicom_node.entity import own_entity, register_retired_sop_classes
+from dicom_node.entity import own_entity, register_retired_sop_classes, rejection
 from dicom_node.keeping.part10 import NotDicomError, preamble_and_file_meta, read_file_meta
 from dicom_node.receiving.header_peek import peek
 from dicom_node.receiving.instance_header import InstanceHeader, UnreadableHeaderError
@@ -126,7 +126,8 @@ def _send_batch(batch: Sequence[_Sendable], peer: _Peer, record: Callable[[Sent]
         if association is None or not association.is_established:
             association = _associate(batch, peer)
         status, reason = _send(association, file, message_id % _MESSAGE_IDS)
-        if association.acceptor.primitive is None and peer.tls is not None and not association.is_established:
+        answered = association.acceptor.primitive is not None or rejection(association) is not None
+        if not answered and peer.tls is not None and not association.is_established:
             reason = "no association: the peer does not answer, or did not agree on TLS and certificates"
         record(Sent(path=file.path, sop_instance_uid=file.sop_instance_uid, status=status, reason=reason))
     if association is not None and association.is_established:
@@ -164,8 +165,7 @@ def _send(association: Association, file: _Sendable, message_id: int) -> tuple[i
 
 
 def _why_not_associated(association: Association) -> str:
-    if association.is_rejected:
-        answer: Any = association.acceptor.primitive
+    if (answer := rejection(association)) is not None:
         return f"association rejected: {answer.reason_str}"
     if association.rejected_contexts:
         return "the peer does not accept this SOP class in this transfer syntax"

@@ -2,6 +2,8 @@
 
 from pydicom.uid import UID
 from pynetdicom import AE, _config
+from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import register_uid
 
@@ -18,6 +20,18 @@ def own_entity(ae_title: str) -> AE:
     entity.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     return entity
+
+
+def rejection(association: Association) -> A_ASSOCIATE | None:
+    """Return the A-ASSOCIATE-RJ that a request of ours was answered with, None if it was not rejected.
+
+    A peer may reject so quickly that pynetdicom closes the connection before it looks whether there was one: it then says "aborted", and
+    leaves the answer in its queue (pynetdicom 3.0, ACSE._negotiate_as_requestor).
+    """
+    if association.is_established or association.rejected_contexts:
+        return None
+    answer = association.acceptor.primitive or association.dul.peek_next_pdu()
+    return answer if isinstance(answer, A_ASSOCIATE) and answer.result else None
 
 
 def register_retired_sop_classes() -> None:

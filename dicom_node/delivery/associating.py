@@ -14,7 +14,7 @@ from pynetdicom.presentation import build_context
 
 from config.tls import TlsSection
 from dicom_node.delivery.pace import Pace
-from dicom_node.entity import own_entity
+from dicom_node.entity import own_entity, rejection
 from dicom_node.failures import (
     AssociationAbortedError,
     AssociationRejectedError,
@@ -110,8 +110,7 @@ class Caller:
             return self._unreachable()
 
     def _no_association(self, association: Association, sop_class_uids: Sequence[str]) -> DeliveryError:
-        answer = association.acceptor.primitive
-        if association.is_rejected and answer is not None:
+        if (answer := rejection(association)) is not None:
             return AssociationRejectedError(
                 f"{self.name} rejected the association ({answer.result_str}, {answer.source_str}: {answer.reason_str}); "
                 f"does it know {self.calling_ae_title!r}, is it called {self.ae_title!r}?"
