@@ -6,14 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from pyarrow.parquet import read_table
 from pydicom import Dataset
 
-from inference.findings import ImageRef
-from inference.frames import Frame
-from tests.bench.quality_images import MODALITIES, Pixels, Shown
+from tests.bench.quality_images import MODALITIES, Shown, picture
 
 # What is no image of a patient, and kinds whose modality has no column.
 _NO_PATIENT = {
@@ -61,18 +58,7 @@ def _shown(row: dict[str, object], *, held_out: bool) -> Shown:
         header.BodyPartExamined, header.ViewPosition = "CHEST", "PA"
     image, name = row["image"], f"{row['dataset']} {row['source_path']}"
     assert isinstance(image, bytes)
-    pixels: Pixels = np.asarray(Image.open(io.BytesIO(image)), dtype=np.float32) / np.float32(255)
-    if modality in _GREY and pixels.ndim == 3:
-        pixels = np.ascontiguousarray(pixels[..., 0])
-    frame = Frame(
-        pixels=pixels,
-        values=None,
-        spacing_mm=None,
-        ref=ImageRef(sop_class_uid="1.2.840.10008.5.1.4.1.1.7", sop_instance_uid=name, frame_number=1),
-        modality=modality,
-        photometric_interpretation="MONOCHROME2" if pixels.ndim == 2 else "RGB",
-        steps=(),
-    )
+    frame = picture(Image.open(io.BytesIO(image)), modality, name, grey=_GREY)
     return Shown(name=name, frame=frame, header=header, held_out=held_out, odd="", coarse=True)
 
 

@@ -19,6 +19,7 @@ from inference.quality.frontal_chest import is_frontal_chest
 
 Pixels = NDArray[np.float32]
 
+_GREY = frozenset({"CR", "DX", "MR"})  # of the labelled pictures
 MODALITIES = ("CR DX", "CR DX chest", "CT", "MR", "US", "XC", "ES", "SM", "MG", "XA", "NM PT", "OP")
 # Files of the WG-04 samples whose Modality says radiograph or other: what they show.
 _SHOWN = {"MG1": "MG", "VL1": "ES", "VL2": "ES", "VL3": "ES", "VL4": "OP", "VL5": "SM", "VL6": "SM"}
@@ -117,7 +118,14 @@ def _of_row(data: Path, row: dict[str, str]) -> Iterator[Shown]:
     held_out = int(hashlib.sha256((row["patient_key"] or name).encode()).hexdigest(), 16) % 2 == 1
     if row["kind"] == "image":
         header = _header_of_picture(row)
-        yield Shown(name=name, frame=_picture(path, header.Modality, name), header=header, held_out=held_out, odd=odd, written=written)
+        yield Shown(
+            name=name,
+            frame=picture(Image.open(path), header.Modality, name, grey=_GREY),
+            header=header,
+            held_out=held_out,
+            odd=odd,
+            written=written,
+        )
         return
     try:
         header = dcmread(path, stop_before_pixels=True, force=True)
@@ -130,10 +138,11 @@ def _of_row(data: Path, row: dict[str, str]) -> Iterator[Shown]:
         return
 
 
-def _picture(path: Path, modality: str, name: str) -> Frame:
-    pixels = np.asarray(Image.open(path), dtype=np.float32)[..., :3] if path.suffix != ".png" else np.asarray(Image.open(path), np.float32)
-    pixels = (pixels[..., :3] if pixels.ndim == 3 else pixels) / np.float32(255)
-    if modality in {"CR", "DX", "MR"} and pixels.ndim == 3:
+def picture(image: Image.Image, modality: str, name: str, *, grey: frozenset[str]) -> Frame:
+    """Return a frame of an 8-bit picture; of modalities in `grey`, one channel of it."""
+    pixels: Pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
+    pixels = pixels[..., :3] if pixels.ndim == 3 else pixels
+    if modality in grey and pixels.ndim == 3:
         pixels = np.ascontiguousarray(pixels[..., 0])
     return Frame(
         pixels=pixels,
