@@ -11,6 +11,7 @@ import structlog
 from pydicom import Dataset
 from pydicom.uid import UID
 from pynetdicom import evt
+from pynetdicom.dimse_messages import N_EVENT_REPORT_RQ
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance  # type: ignore[attr-defined]  # made at run time
 
 from config.destinations import CStoreDestination, StorageCommitmentSection
@@ -94,15 +95,8 @@ class CommitmentAsker:
         Raises:
             DeliveryError: it did not.
         """
-        reported = threading.Event()
-
-        def report(event: evt.Event) -> tuple[int, None]:
-            answer = on_report(event)
-            reported.set()
-            return answer
-
-        handlers = [(evt.EVT_N_EVENT_REPORT, report)]
-        with self._caller.associate((StorageCommitmentPushModel,), "", handlers=handlers) as association:
+        hearing = _Hearing(on_report)
+        with self._caller.associate((StorageCommitmentPushModel,), "", handlers=hearing.handlers) as association:
             try:
                 answer, _ = association.send_n_action(
                     _action_information(transaction_uid, requested),
@@ -117,7 +111,55 @@ class CommitmentAsker:
             status = f"0x{int(answer.Status):04X}"
             if int(answer.Status) != SUCCESS:
                 raise CommitmentFailedError(f"{self._name} answered {status} to N-ACTION {transaction_uid}", status=status)
-            reported.wait(self._wait_s)
+            hearing.wait(self._wait_s, answer_s=self._caller.timeout_s)
+
+
+class _Hearing:
+    """The reports that come on an association of ours, each until its answer is on the wire.
+
+    pynetdicom answers each in a thread of its own, which a release would overtake: no answer, and the end of its DUL thread.
+    """
+
+    def __init__(self, on_report: Callable[[evt.Event], tuple[int, None]]) -> None:
+        self._on_report = on_report
+        self._changed = threading.Condition()
+        self._came = self._handled = self._answered = 0
+        self._closed = False
+        self.handlers: Sequence[tuple[evt.EventType, Callable[[evt.Event], object]]] = (
+            (evt.EVT_DIMSE_RECV, self._receive),
+            (evt.EVT_N_EVENT_REPORT, self._handle),
+            (evt.EVT_PDU_SENT, self._send),
+            (evt.EVT_CONN_CLOSE, self._close),
+        )
+
+    def wait(self, seconds: float, *, answer_s: float) -> None:
+        """Wait that long for a report, and `answer_s` at most until whatever came has been answered."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._came or self._closed, seconds)
+            self._changed.wait_for(lambda: self._answered == self._came or self._closed, answer_s)
+
+    def _receive(self, event: evt.Event) -> None:
+        if isinstance(event.message, N_EVENT_REPORT_RQ):
+            with self._changed:
+                self._came += 1
+                self._changed.notify_all()
+
+    def _handle(self, event: evt.Event) -> tuple[int, None]:
+        try:
+            return self._on_report(event)
+        finally:
+            with self._changed:
+                self._handled += 1
+
+    def _send(self, _event: evt.Event) -> None:
+        with self._changed:
+            self._answered = min(self._answered + 1, self._handled)
+            self._changed.notify_all()
+
+    def _close(self, _event: evt.Event) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
 
 def _action_information(transaction_uid: str, requested: Sequence[CommitmentRequest]) -> Dataset:

@@ -1,13 +1,18 @@
 """Storage commitment: what an archive takes the duty to keep, what it refuses, and what it never answers."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from pydicom.uid import Comprehensive3DSRStorage
+from pynetdicom.dimse import DIMSEServiceProvider
 
 from config.destinations import CStoreDestination, StorageCommitmentSection
+from dicom_node.delivery.commitment import CommitmentAsker
+from dicom_node.ledger.commitments import CommitmentRequest
 from tests.peers.orthanc import Modality, OrthancPeer, find_orthanc
 from tests.peers.reports import structured_report
 from tests.peers.scripted import unused_port
@@ -52,6 +57,22 @@ def test_a_report_on_an_association_of_the_archives_own_commits_too(outbox: Outb
     ):
         outbox.wait_for({ONE: "COMMITTED", TWO: "COMMITTED"})
     assert set(archive.answers) == {0x0000}
+
+
+def test_no_release_overtakes_the_answer_to_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = DIMSEServiceProvider.send_msg
+
+    def send_slowly(provider: DIMSEServiceProvider, primitive: Any, context_id: int) -> None:
+        time.sleep(0.2)
+        send(provider, primitive, context_id)
+
+    monkeypatch.setattr(DIMSEServiceProvider, "send_msg", send_slowly)
+    request = CommitmentRequest(delivery_id=1, study_instance_uid="2.25.42", sop_class_uid=SR, sop_instance_uid=ONE, requests=1)
+    with committing_archive(CommittingArchive()) as archive:
+        destination = archive_at(archive.port)
+        asker = CommitmentAsker(destination, StorageCommitmentSection(), calling_ae_title="DICOM-NODE")
+        asker.ask("2.25.1", (request,), lambda _event: (0x0000, None))
+    assert archive.answers == [0x0000]
 
 
 def test_several_instances_are_asked_for_in_one_transaction(outbox: Outbox) -> None:
