@@ -3,14 +3,13 @@
 Instances (or MB) a second over 1, 4 and 8 associations, medians of the rounds; CPU milliseconds an instance; memory; C-ECHO with a new
 association each; and slices while 500 associations stand idle. Receivers take turns within a round, so that other load on the machine
 hits all of them; what one of them left in memory is written before the next is measured. Trust the ratios, not the numbers. The node
-synchronises file, folder and ledger row before each answer.
+synchronises file, folder and ledger row before each answer; the durable floor says what the disk allows anybody who does as much.
 """
 
 import argparse
 import json
 import os
 import platform
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -26,10 +25,9 @@ from rich.table import Table
 
 from tests.associating import RELEASE_RQ, VERIFICATION, Requestor, command_set, context, data, echo, request
 from tests.bench.ingest_chart import bars
-from tests.bench.ingest_receivers import CALLED, CALLING, RECEIVERS, Running
+from tests.bench.ingest_receivers import CALLED, CALLING, FLOOR, RECEIVERS, STORESCU, Running
 from tests.builders import ct_slice, radiograph, uid, write_file
 
-STORESCU = shutil.which("storescu", path="/usr/bin:/usr/local/bin") or "storescu"  # pynetdicom puts one of the same name on the path
 ASSOCIATIONS = (1, 4, 8)
 IDLE = 500
 ECHO_S = 2.0
@@ -84,29 +82,16 @@ def loads(folder: Path, scale: float) -> list[Load]:
     ]
 
 
-def send(port: int, files: Sequence[Path], associations: int) -> float:
-    """Send all files over parallel associations and return the seconds it took."""
-    command = [STORESCU, "-aet", CALLING, "-aec", CALLED, "127.0.0.1", str(port)]
-    started = time.perf_counter()
-    senders = [
-        subprocess.Popen([*command, *map(str, files[lane::associations])], env=os.environ | {"TCP_NODELAY": "1"})
-        for lane in range(associations)
-    ]
-    if any(sender.wait() != 0 for sender in senders):
-        raise RuntimeError("storescu failed")
-    return time.perf_counter() - started
-
-
 def measure(load: Load, rounds: int, folder: Path, names: Sequence[str]) -> dict[str, Measured]:
     found = {name: Measured() for name in names}
     for _ in range(rounds):
         for associations in ASSOCIATIONS:
             for name in names:
                 with tempfile.TemporaryDirectory(dir=folder) as place, RECEIVERS[name](Path(place)) as running:
-                    send(running.port, load.files[:1], 1)
+                    running.send(load.files[:1], 1)
                     os.sync()  # what others left to be written later is not this one's to wait for
                     before = running.cpu_s()
-                    seconds = send(running.port, load.files, associations)
+                    seconds = running.send(load.files, associations)
                     of = found[name]
                     of.rates.setdefault(associations, []).append(load.amount / seconds)
                     of.cpu_ms.setdefault(associations, []).append((running.cpu_s() - before) * 1000 / len(load.files))
@@ -142,12 +127,12 @@ def with_idle_associations(load: Load, folder: Path) -> tuple[float, float]:
     rates = []
     for idle in (0, IDLE):
         with tempfile.TemporaryDirectory(dir=folder) as place, RECEIVERS[NODE](Path(place)) as running:
-            send(running.port, load.files[:1], 1)
+            running.send(load.files[:1], 1)
             peers = [Requestor(running.port, timeout_s=30) for _ in range(idle)]
             for peer in peers:
                 peer.say(request(called=CALLED.encode(), calling=CALLING.encode()))
                 peer.hear()
-            rates.append(load.amount / send(running.port, load.files, 4))
+            rates.append(load.amount / running.send(load.files, 4))
             for peer in peers:
                 peer.say(echo())
                 answer = peer.hear()
@@ -164,12 +149,12 @@ def print_table(console: Console, load: Load, found: dict[str, Measured]) -> Non
     table.add_column("receiver")
     for associations in ASSOCIATIONS:
         table.add_column(str(associations), justify="right")
-    for column in ("CPU ms each", "memory MB", "x storescp", "x Orthanc"):
+    for column in ("CPU ms each", "memory MB", "x storescp", "x Orthanc", "x floor"):
         table.add_column(column, justify="right")
     for name, of in found.items():
         ratios = [
             " / ".join(f"{of.rate(count) / found[other].rate(count):.2f}" for count in ASSOCIATIONS) if other in found else "-"
-            for other in (STORESCP, ORTHANC)
+            for other in (STORESCP, ORTHANC, FLOOR)
         ]
         cpu = " / ".join(f"{median(of.cpu_ms[count]):.1f}" for count in ASSOCIATIONS)
         table.add_row(name, *(f"{of.rate(count):.0f}" for count in ASSOCIATIONS), cpu, f"{of.memory_mb:.0f}", *ratios)
@@ -204,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, help="where the files go: the disk that is measured")
     options = parser.parse_args(arguments)
     names = options.only.split(";") if options.only else list(RECEIVERS)
-    console = Console(width=150, stderr=options.json)
+    console = Console(width=170, stderr=options.json)
     told: dict[str, object] = {"machine": machine(), "rounds": options.rounds}
     console.print("; ".join(f"{key}: {value}" for key, value in machine().items()))
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
@@ -218,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rows = {name: {count: of.rate(count) for count in ASSOCIATIONS} for name, of in found.items()}
                 options.chart.write_text(bars(f"{len(load.files)} {load.name}", rows, unit="instances a second"), encoding="utf-8")
         echoes = {}
-        for name in names:
+        for name in (one for one in names if one != FLOOR):
             with tempfile.TemporaryDirectory(dir=folder) as place, RECEIVERS[name](Path(place)) as running:
                 echoes[name] = echoes_per_s(running)
         console.print("C-ECHOs a second, each on a new association: " + "; ".join(f"{name}: {rate:.0f}" for name, rate in echoes.items()))

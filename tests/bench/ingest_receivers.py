@@ -9,16 +9,32 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 import yaml
 
+from tests.bench import ingest_floor
+
 CALLED, CALLING = "ANY", "STORESCU"
 STARTS_S = 60.0
+STORESCU = shutil.which("storescu", path="/usr/bin:/usr/local/bin") or "storescu"  # pynetdicom puts one of the same name on the path
+
+
+def storescu(port: int, files: Sequence[Path], associations: int) -> float:
+    """Send all files over parallel associations and return the seconds it took."""
+    command = [STORESCU, "-aet", CALLING, "-aec", CALLED, "127.0.0.1", str(port)]
+    started = time.perf_counter()
+    senders = [
+        subprocess.Popen([*command, *map(str, files[lane::associations])], env=os.environ | {"TCP_NODELAY": "1"})
+        for lane in range(associations)
+    ]
+    if any(sender.wait() != 0 for sender in senders):
+        raise RuntimeError("storescu failed")
+    return time.perf_counter() - started
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +43,11 @@ class Running:
 
     port: int
     process: psutil.Process
+    sender: Callable[[int, Sequence[Path], int], float] = storescu
+
+    def send(self, files: Sequence[Path], associations: int) -> float:
+        """Send it all files over parallel associations and return the seconds it took."""
+        return self.sender(self.port, files, associations)
 
     def cpu_s(self) -> float:
         """CPU time so far, of all its processes, also those that ended."""
@@ -166,9 +187,20 @@ def pynetdicom_tuned(folder: Path) -> Iterator[Running]:
         yield running
 
 
+@contextmanager
+def durable_floor(folder: Path) -> Iterator[Running]:
+    """What the disk allows: bytes to a file, file and folder synchronised, nothing else."""
+    port = _free_port()
+    command = [sys.executable, "-m", "tests.bench.ingest_floor", str(folder), str(port)]
+    with _running(command, port, folder) as running:
+        yield replace(running, sender=ingest_floor.send)
+
+
+FLOOR = "durable floor, no DICOM"
 RECEIVERS = {
     "this node, power-loss": this_node,
     "this node, crash": this_node_crash,
+    FLOOR: durable_floor,
     "storescp +B, no fsync": storescp,
     "Orthanc, synchronous": orthanc,
     "pynetdicom, tuned": pynetdicom_tuned,
