@@ -16,6 +16,7 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import numpy as np
+import structlog
 import yaml
 from numpy.typing import NDArray
 from PIL import Image
@@ -150,4 +151,5 @@ def _threshold(clean: NDArray[np.float64], allowed: float) -> tuple[float, int]:
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # what is printed goes into a manifest
     main(Path(sys.argv[1]))

@@ -31,7 +31,7 @@ _LEARNING_RATE, _REFINING_RATE, _WEIGHT_DECAY = 2e-3, 1.2e-3, 0.05
 _WARM_UP = 0.04
 _AVERAGE = 0.99
 _LARGEST_GRADIENT = 1.0
-_TINY_CLASS_SHARE = 0.45  # 0: classes as large as in the pack, 1: all alike
+_TINY_CLASS_SHARE = 0.6  # 0: classes as large as in the pack, 1: all alike
 
 
 class TrainingError(Exception):
@@ -48,7 +48,7 @@ class Plan:
     """
 
     passes: int = 18
-    refining_passes: int = 12
+    refining_passes: int = 22
     images_a_pass: int = 18432
     batch_size: int = 192
     captions: int = 64
