@@ -15,7 +15,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
 from config.tls import TlsSection
-from dicom_node.entity import own_entity, register_retired_sop_classes, rejection
+from dicom_node.entity import keep_answers, own_entity, register_retired_sop_classes, rejection
 from dicom_node.keeping.part10 import NotDicomError, preamble_and_file_meta, read_file_meta
 from dicom_node.receiving.header_peek import peek
 from dicom_node.receiving.instance_header import InstanceHeader, UnreadableHeaderError
@@ -141,7 +141,9 @@ def _associate(batch: Sequence[_Sendable], peer: _Peer) -> Association:
     contexts = [build_context(sop_class, [syntax]) for sop_class, syntax in wanted]
     handlers: list[Any] = [(evt.EVT_CONN_OPEN, _without_delay)]
     tls = (peer.tls, peer.host) if peer.tls is not None else None
-    return entity.associate(peer.host, peer.port, contexts=contexts, ae_title=peer.called, evt_handlers=handlers, tls_args=tls)
+    association = entity.associate(peer.host, peer.port, contexts=contexts, ae_title=peer.called, evt_handlers=handlers, tls_args=tls)
+    keep_answers(association)
+    return association
 
 
 def _without_delay(event: evt.Event) -> None:

@@ -1,5 +1,7 @@
 """This node as an application entity of pynetdicom: the same implementation in whatever it sends (PS3.7 D.3.3.2)."""
 
+import threading
+
 from pydicom.uid import UID
 from pynetdicom import AE, _config
 from pynetdicom.association import Association
@@ -12,6 +14,8 @@ from dicom_node.receiving.capabilities import RETIRED_SOP_CLASSES
 
 # pynetdicom would format a record for each PDU, with what a peer sent.
 _config.LOG_HANDLER_LEVEL = "none"
+
+_LOOK_S = 0.05
 
 
 def own_entity(ae_title: str) -> AE:
@@ -32,6 +36,46 @@ def rejection(association: Association) -> A_ASSOCIATE | None:
         return None
     answer = association.acceptor.primitive or association.dul.peek_next_pdu()
     return answer if isinstance(answer, A_ASSOCIATE) and answer.result else None
+
+
+class Checkpoint:
+    """Where the thread of an association stands while another one sends a request and takes its answer.
+
+    In pynetdicom 3.0 that thread says that it stands shortly before it does. On a busy machine it may go on, take the answer itself and
+    throw it away: whoever sent then waits for its time-out. Here `clear` returns when the thread does stand, or has ended.
+    """
+
+    def __init__(self, thread: threading.Thread) -> None:
+        self._thread = thread
+        self._changed = threading.Condition()
+        self._open = True
+        self._stands = False
+
+    def set(self) -> None:
+        """Let the thread go on."""
+        with self._changed:
+            self._open = True
+            self._changed.notify_all()
+
+    def clear(self) -> None:
+        """Stop the thread."""
+        with self._changed:
+            self._open = False
+            while not self._stands and self._thread.is_alive() and threading.current_thread() is not self._thread:
+                self._changed.wait(_LOOK_S)
+
+    def wait(self) -> None:
+        """Stand as long as the thread is stopped."""
+        with self._changed:
+            self._stands = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._open)
+            self._stands = False
+
+
+def keep_answers(association: Association) -> None:
+    """Let nobody but the sender take the answers to what is sent on an association of ours."""
+    association._reactor_checkpoint = Checkpoint(association)  # type: ignore[assignment]  # noqa: SLF001 - there is no other way in
 
 
 def register_retired_sop_classes() -> None:

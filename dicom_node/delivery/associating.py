@@ -14,7 +14,7 @@ from pynetdicom.presentation import build_context
 
 from config.tls import TlsSection
 from dicom_node.delivery.pace import Pace
-from dicom_node.entity import own_entity, rejection
+from dicom_node.entity import keep_answers, own_entity, rejection
 from dicom_node.failures import (
     AssociationAbortedError,
     AssociationRejectedError,
@@ -85,6 +85,7 @@ class Caller:
             raise self._unreachable() from exc
         if not association.is_established:
             raise self._no_association(association, sop_class_uids) if connected else self._no_connection(context)
+        keep_answers(association)
         try:
             yield association
         finally:

@@ -123,7 +123,7 @@ class TestWithACalibrationOfThisSite:
     def settings_file(self, tmp_path):
         _, catalogue = load(None)
         prompt_set = catalogue.prompt_set(FINDINGS)
-        label = {"slope": 1, "intercept": 5, "threshold": 0.5, "undetermined_from": 0.2, "source": "made up for a test"}
+        label = {"slope": 1, "intercept": 12, "threshold": 0.5, "undetermined_from": 0.2, "source": "made up for a test"}
         calibration = {
             "id": "made-up",
             "site": "test-site",
