@@ -74,7 +74,7 @@ class Checkpoint:
 
 
 def keep_answers(association: Association) -> None:
-    """Let nobody but the sender take the answers to what is sent on an association of ours."""
+    """Let nobody but the sender take the answers to what is sent on this association. Call it before anything is sent."""
     association._reactor_checkpoint = Checkpoint(association)  # type: ignore[assignment]  # noqa: SLF001 - there is no other way in
 
 

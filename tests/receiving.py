@@ -21,6 +21,7 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 
 from config.receiving import ReceiveSection
+from dicom_node.entity import keep_answers
 from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.receiving.scp import StorageScp
 from tests.fakes import FakeInstanceRecorder
@@ -124,6 +125,7 @@ def association(node: Node, *, calling: str = CALLING, called: str = CALLED, sop
     for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian):
         entity.add_requested_context(sop_class, syntax)
     opened = entity.associate("127.0.0.1", node.port, ae_title=called)
+    keep_answers(opened)
     try:
         yield opened
     finally:

@@ -23,6 +23,7 @@ from pydicom.uid import (
 from pynetdicom import AE
 from pynetdicom.presentation import build_context
 
+from dicom_node.entity import keep_answers
 from dicom_node.receiving.capabilities import RETIRED_SOP_CLASSES, TRANSFER_SYNTAXES
 from tests.fakes import FakeInstanceRecorder
 from tests.receiving import (
@@ -203,6 +204,7 @@ def test_a_deflated_data_set_is_kept_deflated(tmp_path: Path) -> None:
         entity = AE(ae_title=CALLING)
         entity.add_requested_context(CTImageStorage, DeflatedExplicitVRLittleEndian)
         opened = entity.associate("127.0.0.1", node.port, ae_title=CALLED)
+        keep_answers(opened)
         assert c_store(opened, sent)[0] == SUCCESS
         opened.release()
         assert node.kept_data_sets() == {f"{INSTANCE}/1": sent}
@@ -215,6 +217,7 @@ def test_an_uncompressed_data_set_is_kept_in_its_own_byte_order(tmp_path: Path, 
         entity = AE(ae_title=CALLING)
         entity.add_requested_context(CTImageStorage, syntax)
         opened = entity.associate("127.0.0.1", node.port, ae_title=CALLED)
+        keep_answers(opened)
         assert c_store(opened, sent)[0] == SUCCESS
         opened.release()
         assert node.kept_data_sets() == {f"{INSTANCE}/1": sent}
@@ -322,6 +325,7 @@ def test_every_transfer_syntax_that_can_be_kept_is_accepted(tmp_path: Path) -> N
         entity = AE(ae_title=CALLING)
         entity.requested_contexts = [build_context(CTImageStorage, syntax) for syntax in TRANSFER_SYNTAXES]
         opened = entity.associate("127.0.0.1", node.port, ae_title=CALLED)
+        keep_answers(opened)
         assert [context.transfer_syntax[0] for context in opened.accepted_contexts] == list(TRANSFER_SYNTAXES)
         opened.release()
 
@@ -340,6 +344,7 @@ def test_a_sop_class_that_nobody_knows_gets_no_presentation_context_and_the_othe
         entity.add_requested_context("1.2.826.0.1.3680043.9.1234.1")
         entity.add_requested_context(CTImageStorage)
         opened = entity.associate("127.0.0.1", node.port, ae_title=CALLED)
+        keep_answers(opened)
         assert [context.abstract_syntax for context in opened.accepted_contexts] == [CTImageStorage]
         opened.release()
 
@@ -349,6 +354,7 @@ def test_a_peer_that_offers_a_lossy_syntax_beside_a_plain_one_gets_the_plain_one
         entity = AE(ae_title=CALLING)
         entity.add_requested_context(CTImageStorage, ["1.2.840.10008.1.2.4.50", ImplicitVRLittleEndian])
         opened = entity.associate("127.0.0.1", node.port, ae_title=CALLED)
+        keep_answers(opened)
         assert [context.transfer_syntax[0] for context in opened.accepted_contexts] == [ImplicitVRLittleEndian]
         opened.release()
 

@@ -24,6 +24,7 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at run time from a table
 
+from dicom_node.entity import keep_answers
 from tests.peers.test_storescu import dcmtk
 from tests.receiving import CALLED, CALLING, ct_slice, receiving, write_file
 
@@ -77,12 +78,14 @@ def everything_negotiated(port: int) -> None:
     user = UserIdentityNegotiation()
     user.user_identity_type, user.positive_response_requested, user.primary_field = 1, True, b"CANARY"
     association = entity().associate("127.0.0.1", port, ae_title=CALLED, ext_neg=[window, roles, extended, common, user])
+    keep_answers(association)
     association.send_c_echo()
     association.release()
 
 
 def aborted(port: int, path: Path) -> None:
     association = entity().associate("127.0.0.1", port, ae_title=CALLED)
+    keep_answers(association)
     association.send_c_store(path)
     association.abort()
 

@@ -12,6 +12,8 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
+from dicom_node.entity import keep_answers
+
 SUCCESS = 0x0000
 
 
@@ -69,6 +71,7 @@ def committing_archive(archive: CommittingArchive) -> Iterator[CommittingArchive
         archive.requests.append((transaction_uid, tuple(items)))
         if archive.action_status == SUCCESS and archive.reports:
             told = archive.information(transaction_uid, tuple(items), items)
+            keep_answers(event.assoc)
             target = _report_anew if archive.report_to else _report_here
             reporters.append(threading.Thread(target=target, args=(archive, event.assoc, *told)))
             reporters[-1].start()
@@ -110,6 +113,7 @@ def report_to(port: int, event_type: int, information: Dataset, *, says_its_role
     role.sop_class_uid = StorageCommitmentPushModel
     role.scu_role, role.scp_role = False, True
     association = entity.associate("127.0.0.1", port, ae_title="DICOM-NODE", ext_neg=[role] if says_its_role else None)
+    keep_answers(association)
     assert association.is_established
     status, _ = association.send_n_event_report(information, event_type, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
     association.release()

@@ -1,10 +1,16 @@
 """The modality emulator sends files as they lie and accounts for each of them."""
 
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
 
+from dicom_node import emulator
 from dicom_node.emulator import Sent, files_in, send_files
 from dicom_node.receiving.capabilities import STORED_SOP_CLASSES
 from tests.receiving import CALLED, CALLING, INSTANCE, Node, ct_slice, encoded, receiving, write_file
@@ -130,3 +136,27 @@ def test_folders_are_searched_in_order(tmp_path: Path) -> None:
     for name in ("b/2", "b/1", "a"):
         (tmp_path / name).touch()
     assert files_in([tmp_path / "b", tmp_path / "a"]) == (tmp_path / "b/1", tmp_path / "b/2", tmp_path / "a")
+
+
+def test_pynetdicoms_own_thread_takes_no_answer_however_busy_the_machine_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait, get = threading.Event.wait, DIMSEServiceProvider.get_msg
+
+    def go_on_late(event: threading.Event, timeout: float | None = None) -> bool:
+        occurred = wait(event, timeout)
+        if isinstance(threading.current_thread(), Association):
+            time.sleep(0.005)
+        return occurred
+
+    def look_for_long(provider: DIMSEServiceProvider, block: bool = False) -> Any:
+        found = get(provider, block)
+        until = time.monotonic() + 0.02
+        while not block and found == (None, None) and time.monotonic() < until:
+            found = get(provider, block)
+        return found
+
+    monkeypatch.setattr(threading.Event, "wait", go_on_late)
+    monkeypatch.setattr(DIMSEServiceProvider, "get_msg", look_for_long)
+    monkeypatch.setattr(emulator, "_TIMEOUT_S", 2)
+    paths = [write_file(tmp_path / f"{number}.dcm", ct_slice(generate_uid())) for number in range(30)]
+    with receiving(tmp_path / "node") as node:
+        assert all(sent.accepted for sent in send(node, paths))
