@@ -9,7 +9,7 @@ from pathlib import Path
 class ReceivedInstance:
     """One SOP Instance as it lies in the object store, byte for byte as the peer sent it.
 
-    `digest` is the SHA-256 (hexadecimal) of the encoded data set without preamble and File Meta Information; `version`
+    `digest` is the BLAKE3 (hexadecimal) of the encoded data set without preamble and File Meta Information; `version`
     counts different data sets that arrived under one SOP Instance UID, from 1; `path` is relative to the object store.
     `expected_instances` is Number of Study Related Instances (0020,1208) where the sender says it.
     """

@@ -1,6 +1,5 @@
 """A listening Storage SCP for tests, small synthetic instances, and a sender that can say anything."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
+from blake3 import blake3
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
@@ -89,7 +89,7 @@ class Node:
         kept = {}
         for instance in self.recorder.instances:
             content = self.store.absolute(instance.path).read_bytes()[-instance.size_bytes :]
-            assert hashlib.sha256(content).hexdigest() == instance.digest
+            assert blake3(content).hexdigest() == instance.digest
             kept[f"{instance.sop_instance_uid}/{instance.version}"] = content
         return kept
 

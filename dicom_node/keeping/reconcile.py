@@ -1,6 +1,5 @@
 """The start-up scan: after it, what lies in the object store and what the ledger knows agree again."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from dicom_node.keeping.object_store import ObjectStore, received_path
+from dicom_node.keeping.object_store import ObjectStore, data_set_digest, received_path
 from dicom_node.keeping.part10 import NotDicomError, read_file_meta
 from dicom_node.receiving.instance_header import UnreadableHeaderError, is_valid_uid
 from dicom_node.receiving.reception import InstanceRecorder, received_instance
@@ -83,7 +82,7 @@ def _read(store: ObjectStore, path: Path) -> tuple[ReceivedInstance, bool] | Non
         except NotDicomError:
             return None
         start = file.tell()
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = data_set_digest(file)
         size_bytes = file.tell() - start
         received_at = datetime.fromtimestamp(store.absolute(path).stat().st_mtime, tz=UTC)
         file.seek(start)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from dicom_node.keeping.object_store import ObjectStore
+from dicom_node.keeping.object_store import ObjectStore, data_set_digest
 from dicom_node.keeping.part10 import NotDicomError, read_file_meta
 from dicom_node.keeping.reconcile import reconcile
 from dicom_node.ledger import ExpectedFile, FileKind, Ledger
@@ -182,11 +182,13 @@ def _written_at(store: ObjectStore, path: Path) -> datetime:
 
 
 def _size_and_digest(path: Path, kind: FileKind) -> tuple[int, str]:
-    """Return the size in bytes, and the SHA-256 as rows have it: of an instance without File Meta Information, else of the file."""
+    """Return the size in bytes, and the digest as rows have it: BLAKE3 of a received data set, else SHA-256 of the file."""
     with path.open("rb") as file:
         if kind is FileKind.INSTANCE:
             read_file_meta(file)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = data_set_digest(file)
+        else:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         return file.tell(), digest
 
 

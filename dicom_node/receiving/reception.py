@@ -114,6 +114,11 @@ class ArrivingDataSet:
         if self._maximum_bytes is not None and self.size_bytes > self._maximum_bytes:
             raise RefusedError(Status.OUT_OF_RESOURCES, "the object is larger than this peer may send")
 
+    def start_writing(self) -> None:
+        """Begin to write the file to the disk, without waiting."""
+        if self._file is not None:
+            self._file.start_writing()
+
     def file(self) -> IncomingFile:
         """Return the file with everything that was written. Raises what went wrong while it arrived."""
         if self._file is None or self._failure is not None:
@@ -159,6 +164,8 @@ class Reception:
     def complete(self, batch: Sequence[ArrivingDataSet]) -> tuple[Answer, ...]:
         """Take data sets or refuse them, together, and return the answers for their peers. No temporary file is left."""
         try:
+            for arriving in batch:  # the disk works while the headers are read
+                arriving.start_writing()
             taken = tuple(_caught(self._examine, arriving) for arriving in batch)
             kept = self._keep([one for one in taken if isinstance(one, _Taken)])
             answers = iter(self._record(kept))

@@ -143,19 +143,17 @@ class StorageSession:
 
     def answer(self, submission: Submission, answer: Answer) -> None:
         """Tell the peer, if it is still there, what became of a data set."""
+        self.unanswered -= 1
+        if answer.instance is None:
+            self._refused[submission.command.sop_class_uid, int(answer.status)] += 1
+        if not self._connection.waiting:
+            self._respond(submission.context_id, submission.command, answer.status, answer.comment)
+            self._release_if_done()
+        self._connection.flush()  # also where the peer is gone: it may have waited with reading, and so with noticing it
         seconds = time.monotonic() - submission.complete_at
         _log_answer(self._log, submission.arriving, answer, seconds)
         if self._service.observer is not None:
             self._service.observer.on_instance(answer.status, seconds, submission.arriving.size_bytes)
-        if answer.instance is None:
-            self._refused[submission.command.sop_class_uid, int(answer.status)] += 1
-        self.unanswered -= 1
-        if self._connection.waiting:
-            self._connection.flush()  # it may have waited with reading, and so with noticing that the peer is gone
-            return
-        self._respond(submission.context_id, submission.command, answer.status, answer.comment)
-        self._release_if_done()
-        self._connection.flush()
 
     def on_release(self) -> None:
         """Release the association as soon as everything is answered."""

@@ -39,6 +39,7 @@ def send(port: int, files: Sequence[Path], connections: int) -> float:
 
 def _send(port: int, files: Sequence[Path]) -> None:
     with socket.create_connection(("127.0.0.1", port)) as connected:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for path in files:
             with path.open("rb") as file:
                 connected.sendall(_LENGTH.pack(path.stat().st_size))

@@ -342,11 +342,12 @@ def test_500_idle_associations_hold_nobody_up(tmp_path: Path) -> None:
         idle = [Requestor(node.port) for _ in range(500)]
         try:
             assert {peer.associate().kind for peer in idle} == {ACCEPT}
-            assert store_once(node, encoded(ct_slice()))[0] == SUCCESS
-            idle[250].say(echo())
-            answer = idle[250].hear()
-            assert answer is not None
-            assert answer.status == SUCCESS
+            for question in (store(1, INSTANCE, encoded(ct_slice())), echo()):
+                idle[250].say(question)
+                answer = idle[250].hear()
+                assert answer is not None
+                assert answer.status == SUCCESS
+            assert len(node.kept_data_sets()) == 1
         finally:
             for peer in idle:
                 peer.socket.close()
