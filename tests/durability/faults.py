@@ -395,7 +395,7 @@ def long_run() -> Iterator[Case]:
     yield from (killed_at(name, number) for name in (*STORE, *LEDGER) for number in range(1, 41))
     yield from (failing_at(name, action, number) for name in (*STORE, "ledger.commit") for action in DISK_FAULTS for number in range(1, 13))
     yield from (failing_at(name, Action.ERROR, number) for name in (*STEPS, "ledger.committed") for number in (1, 2, 3, 5))
-    yield from (killed_at_random(number, kills=5) for number in range(50))
+    yield from (killed_at_random(number, kills=5) for number in range(80))
     if can_mount():
         yield from (on_a_full_disk(number) for number in range(30))
     if can_trace():
