@@ -87,8 +87,8 @@ def loads(folder: Path, scale: float) -> list[Load]:
 def _place(folder: Path) -> Iterator[Path]:
     """A new folder, whose files are emptied afterwards and deleted with all others at the end.
 
-    After thousands of deletions ext4 looks for unused inodes past all that were freed in the last five minutes: making a file takes up
-    to a millisecond then, and each receiver would pay for what the one before it left.
+    After thousands of deletions ext4 looks for unused inodes past all that were freed in the last five minutes: making a file took
+    up to 0.8 ms more then, and each receiver would pay for what the one before it left.
     """
     place = Path(tempfile.mkdtemp(dir=folder))
     yield place

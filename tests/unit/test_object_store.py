@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
+from dicom_node.keeping import object_store
 from dicom_node.keeping.object_store import ObjectStore, received_path
 
 
@@ -107,3 +108,18 @@ def test_free_space_is_what_the_file_system_says(tmp_path: Path) -> None:
     state = os.statvfs(tmp_path)
     free = ObjectStore(tmp_path).free_bytes()
     assert 0 < free <= state.f_blocks * state.f_frsize
+
+
+@pytest.mark.parametrize("power_loss", [True, False])
+def test_the_disk_begins_early_where_data_must_reach_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, power_loss: bool) -> None:
+    begun: list[int] = []
+    monkeypatch.setattr(object_store, "start_writing", lambda _descriptor, offset: begun.append(offset))
+    file = ObjectStore(tmp_path, power_loss=power_loss).incoming()
+    for _ in range(5):
+        file.write(bytes(300_000))
+    assert begun == ([0] if power_loss else []), "more than a mebibyte is not held back until the end"
+    file.start_writing()
+    assert begun == ([0, 1_200_000] if power_loss else [])
+    file.discard()
+    file.start_writing()
+    assert len(begun) == (2 if power_loss else 0), "nor is a file that is gone"
