@@ -107,9 +107,12 @@ class Rows:
 
     @contextmanager
     def _write_often(self) -> Iterator[DriverTransaction]:
-        """As `_write`, by the driver alone and on a kept connection: what SQLAlchemy does takes longer than to write a few rows."""
+        """As `_write`, for rows that can be made again from synchronised files, should the power fail before they reach the disk.
+
+        By the driver alone and on a kept connection: what SQLAlchemy does takes longer than to write a few rows.
+        """
         with self._kept_lock:
-            connection = self._kept or self._engine.raw_connection()
+            connection = self._kept or self._connection_to_keep()
             self._kept = None
             try:
                 cursor = connection.cursor()
@@ -124,6 +127,14 @@ class Rows:
                 raise
             self._kept = connection
         failpoint("ledger.committed")
+
+    def _connection_to_keep(self) -> PoolProxiedConnection:
+        connection = self._engine.raw_connection()
+        if self._engine.dialect.name == "sqlite":
+            connection.detach()  # never back to the pool, for others to write with
+            # The next commit of anybody that is synchronised takes these along: what follows from a row outlives no power loss without it.
+            connection.cursor().execute("PRAGMA synchronous=NORMAL")
+        return connection
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:

@@ -114,10 +114,15 @@ class ArrivingDataSet:
         if self._maximum_bytes is not None and self.size_bytes > self._maximum_bytes:
             raise RefusedError(Status.OUT_OF_RESOURCES, "the object is larger than this peer may send")
 
-    def start_writing(self) -> None:
-        """Begin to write the file to the disk, without waiting."""
-        if self._file is not None:
-            self._file.start_writing()
+    def end(self) -> None:
+        """Say that all has come: the disk begins to write it, and nobody waits for that."""
+        if self._file is not None and self._failure is None:
+            try:
+                self._file.flush()
+                self._file.start_writing()
+            except OSError as exc:
+                self._failure = exc
+                self._file.discard()
 
     def file(self) -> IncomingFile:
         """Return the file with everything that was written. Raises what went wrong while it arrived."""
@@ -165,7 +170,7 @@ class Reception:
         """Take data sets or refuse them, together, and return the answers for their peers. No temporary file is left."""
         try:
             for arriving in batch:  # the disk works while the headers are read
-                arriving.start_writing()
+                arriving.end()
             taken = tuple(_caught(self._examine, arriving) for arriving in batch)
             kept = self._keep([one for one in taken if isinstance(one, _Taken)])
             answers = iter(self._record(kept))

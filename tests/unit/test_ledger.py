@@ -272,3 +272,14 @@ def test_a_ledger_of_a_newer_version_is_refused_with_words(tmp_path):
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(LedgerError, match="newer"):
         Ledger(url)
+
+
+def test_only_rows_that_files_bring_back_are_left_to_the_operating_system(ledger):
+    full, normal = 2, 1
+    with ledger._write_often() as transaction:
+        assert transaction.cursor.execute("PRAGMA synchronous").fetchone() == (normal,)
+    with pytest.raises(RuntimeError), ledger._write_often():
+        raise RuntimeError
+    for _ in range(3):
+        with ledger._write() as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == full, "no connection of the others writes with less"
