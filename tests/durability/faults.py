@@ -382,7 +382,7 @@ def gate() -> Iterator[Case]:
     if can_mount():
         yield from (on_a_full_disk(number) for number in range(2))
     if can_trace():
-        yield from (power_lost(point / 8, keep_some=keep_some) for point in range(1, 9) for keep_some in (False, True))
+        yield from (power_lost(point / 12, keep_some=keep_some) for point in range(1, 13) for keep_some in (False, True))
     for kind in (ledger_locked, ledger_damaged, ledger_gone, two_senders, half_sent):
         yield kind(1)
     yield from (clock_jumps(number) for number in range(2))

@@ -219,10 +219,12 @@ class Disk:
 
     def _write(self, call):
         if (known := self._file(call)) is not None:
-            data = call.texts()[0][: call.result]
+            data = b"".join(call.texts())[: call.result]
             offset = len(known.file.now) if known.append else known.at
             known.file.write(offset, data)
             known.at = offset + len(data)
+
+    _writev = _write
 
     def _pwrite64(self, call):
         if (known := self._file(call)) is not None:
@@ -232,7 +234,7 @@ class Disk:
         if self._file(call) is not None:
             raise NotImplementedError(f"{call.name} on a file of the node: teach the simulation")
 
-    _writev = _pwritev = _copy_file_range = _sendfile = _fallocate = _refuse
+    _pwritev = _copy_file_range = _sendfile = _fallocate = _refuse
 
     def _lseek(self, call):
         if (known := self._file(call)) is not None:
