@@ -39,7 +39,8 @@ def reconcile(
 ) -> Reconciled:
     """Record each received or quarantined file that has no row, and remove temporary files that nobody writes any more.
 
-    A file without a row was never acknowledged: the node was killed between the two. It is whole, so it counts as received.
+    A whole file without a row counts as received: the node was killed between the two and the sender never got an answer, or the power
+    failed after the answer and before the row was on the disk.
     Safe while other processes receive: recording is idempotent, and their temporary files are locked.
     """
     temporary_removed = store.remove_abandoned()

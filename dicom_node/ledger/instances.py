@@ -49,7 +49,9 @@ class Instances(Rows):
             return self._record(connection, instance, urgent=urgent)
 
     def record_instances(self, arrivals: Sequence[Arrival]) -> tuple[Recorded | Exception, ...]:
-        """Make instances durable in one transaction, each as `record_instance` does; an exception for one that could not be.
+        """Record instances in one transaction, each as `record_instance` does; an exception for one that could not be.
+
+        Their files are durable. A loss of power may take the rows of new ones, which `reconcile` makes again from the files.
 
         Raises:
             SQLAlchemyError: the ledger cannot be written now; nothing is recorded.

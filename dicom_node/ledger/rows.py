@@ -47,7 +47,7 @@ class LedgerError(Exception):
 
 
 class Rows:
-    """The one owner of the ledger's rows. A write is durable when its method returns."""
+    """The one owner of the ledger's rows. A write is durable when its method returns, except for `record_instances`."""
 
     def __init__(self, url: str, *, is_there: Callable[[Path], bool] = lambda _: True, power_loss: bool = True) -> None:
         """Open the ledger at `url` (an SQLAlchemy URL) and bring its schema up to date.

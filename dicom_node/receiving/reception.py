@@ -1,6 +1,7 @@
 """One C-STORE request, from its first byte to its status: the promise of PS3.4 Annex B as this node keeps it.
 
-Success is answered only when the bytes are durable under a name of ours and the ledger has committed the row.
+Success is answered only when the bytes are durable under a name of ours and the ledger has committed the row. Should the power fail
+before that row is on the disk, the start-up scan makes it again from the file.
 """
 
 import enum
@@ -39,7 +40,7 @@ class RefusedError(Exception):
 
 
 class InstanceRecorder(Protocol):
-    """The part of the ledger that reception needs. Each call is durable when it returns, or raises."""
+    """The part of the ledger that reception needs. No process's death undoes what a call did that returned."""
 
     def record_instances(self, arrivals: Sequence[Arrival]) -> Sequence[object]:
         """Return, for each, what was known of it, or the exception that kept it from being recorded."""

@@ -3,7 +3,7 @@
 Instances (or MB) a second over 1, 4 and 8 associations, medians of the rounds; CPU milliseconds an instance; memory; C-ECHO with a new
 association each; and slices while 500 associations stand idle. Receivers take turns within a round, so that other load on the machine
 hits all of them; what one of them left in memory is written before the next is measured. Trust the ratios, not the numbers. The node
-synchronises file, folder and ledger row before each answer; the durable floor says what the disk allows anybody who does as much.
+synchronises file and folder and commits its row before each answer; the durable floor says what the disk allows anybody who does as much.
 """
 
 import argparse

@@ -1,5 +1,8 @@
 """After a crash, the start-up scan makes the store and the ledger agree again."""
 
+import shutil
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -52,6 +55,30 @@ def test_what_was_received_and_recorded_is_left_alone(tmp_path: Path) -> None:
     with receiving(tmp_path) as node:
         store_once(node, encoded(ct_slice()))
         assert reconcile(node.store, node.recorder, now=NOW).found_again == 0
+
+
+def test_a_row_that_went_with_the_power_comes_back_as_it_was(tmp_path: Path, ledger: Ledger) -> None:
+    before = tmp_path / "before"
+    before.mkdir()
+    for file in tmp_path.glob("ledger.sqlite*"):
+        shutil.copy(file, before)
+    with receiving(tmp_path / "objects", recorder=ledger) as node:
+        assert store_once(node, encoded(ct_slice()))[0] == 0x0000
+    then = row(tmp_path / "ledger.sqlite")
+    # Nothing of the ledger reached the disk since; of the object, everything did before the answer.
+    after = Ledger(f"sqlite:///{before / 'ledger.sqlite'}")
+    assert reconcile(ObjectStore(tmp_path / "objects"), after, now=NOW).found_again == 1
+    now = row(before / "ledger.sqlite")
+    received = datetime.fromisoformat(str(then.pop("received_at"))) - datetime.fromisoformat(str(now.pop("received_at")))
+    assert now == then
+    assert abs(received.total_seconds()) < 60
+
+
+def row(path: Path) -> dict[str, object]:
+    with closing(sqlite3.connect(path)) as database:
+        database.row_factory = sqlite3.Row
+        (found,) = database.execute("SELECT * FROM instances").fetchall()
+        return dict(found)
 
 
 @pytest.mark.parametrize("damage", [b"flipped", b"", b"no DICOM at all"])
