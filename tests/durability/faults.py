@@ -395,11 +395,11 @@ def long_run() -> Iterator[Case]:
     yield from (killed_at(name, number) for name in (*STORE, *LEDGER) for number in range(1, 41))
     yield from (failing_at(name, action, number) for name in (*STORE, "ledger.commit") for action in DISK_FAULTS for number in range(1, 13))
     yield from (failing_at(name, Action.ERROR, number) for name in (*STEPS, "ledger.committed") for number in (1, 2, 3, 5))
-    yield from (killed_at_random(number, kills=5) for number in range(80))
+    yield from (killed_at_random(number, kills=5) for number in range(110))
     if can_mount():
         yield from (on_a_full_disk(number) for number in range(30))
     if can_trace():
-        yield from (power_lost(point / 120, keep_some=keep_some) for point in range(120) for keep_some in (False, True))
+        yield from (power_lost(point / 140, keep_some=keep_some) for point in range(140) for keep_some in (False, True))
     yield from (kind(number) for kind in (ledger_locked, ledger_damaged, ledger_gone, two_senders) for number in range(10))
     yield from (half_sent(number) for number in range(18))
     yield from (clock_jumps(number) for number in range(25))
