@@ -29,9 +29,9 @@ class Action(enum.StrEnum):
 POINTS: Mapping[str, str] = {
     "store.opened": "a temporary file is there, with nothing in it",
     "store.writing": "bytes are about to be written to a temporary file",
-    "store.written": "a temporary file is whole, and not synchronised",
-    "store.synchronised": "a temporary file is durable, and has no final name",
-    "store.placed": "a file has its final name, and the folder is not synchronised",
+    "store.written": "a file is whole, and not synchronised",
+    "store.synchronised": "a file is durable, and its final name is not, if it has one",
+    "store.placed": "a file has its final name, and that is not synchronised; nor is the file, if it was received",
     "receive.kept": "a received file is durable, and has no row",
     "receive.recorded": "the row of an instance is committed, and the sender not answered",
     "settle.begun": "a study counts as complete, and has no new revision",

@@ -172,6 +172,18 @@ class FakeInstanceRecorder:
         self.urgent: list[bool] = []
         self.quarantined: list[tuple[str, str, str]] = []
 
+    def record_newcomers(self, arrivals: Sequence[Arrival]) -> bool:
+        uids = [arrival.instance.sop_instance_uid for arrival in arrivals]
+        with self._lock:
+            known = {instance.sop_instance_uid for instance in self.instances}
+            if self._failure is not None or len(set(uids)) < len(uids) or known & set(uids):
+                return False
+        self.record_instances(arrivals)
+        return True
+
+    def checkpoint(self) -> None:
+        pass
+
     def record_instances(self, arrivals: Sequence[Arrival]) -> list[str]:
         return [self.record_instance(arrival.instance, urgent=arrival.urgent) for arrival in arrivals]
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
@@ -14,7 +15,7 @@ from typing import BinaryIO
 from blake3 import blake3
 
 from dicom_node.failpoints import failpoint
-from dicom_node.keeping.synchronising import start_writing, synchronise_folder
+from dicom_node.keeping.synchronising import start_writing, synchronise
 
 _INCOMING = Path("incoming")
 _RECEIVED = Path("received")
@@ -110,50 +111,58 @@ class ObjectStore:
             file.discard()
 
     def keep(self, file: "IncomingFile", relative: Path) -> Path:
-        """Make a file durable under `relative` and return that; the temporary name is gone afterwards."""
-        (failure,) = self.keep_all(((file, relative),))
-        if failure is not None:
-            raise failure
+        """Make a file durable under `relative`, unless a complete file is there already; no temporary name is left."""
+        try:
+            file.synchronise()
+            self.place(file.path, relative)
+        finally:
+            file.discard()
         return relative
 
-    def keep_all(self, files: Sequence[tuple["IncomingFile", Path]]) -> tuple[OSError | None, ...]:
-        """Make files durable under their names, together, and return what went wrong with each. No temporary name is left.
+    def has_folder_of(self, relative: Path) -> bool:
+        """Say whether the folder is known to be durable, so that `give_name` waits for no disk."""
+        return _folder_of(self._place(relative)) in self._durable_folders
+
+    def give_name(self, file: "IncomingFile", relative: Path) -> "NamedFile":
+        """Give a file its final name, which must hold its digest; `synchronise_all` makes both durable.
+
+        Named first and synchronised then, the folder's entry goes to the disk along with the file. So a file that was never finished may
+        lie under a name; its digest tells. Whoever finds a name taken does not rely on that file, and puts its own in place of it.
+
+        Raises:
+            OSError: the disk is full, for one.
+        """
+        file.flush()
+        target = self._place(relative)
+        is_first = self._link(file.path, target)
+        if is_first:
+            file.drop_temporary_name()
+        return NamedFile(file=file, target=target, is_first=is_first)
+
+    def synchronise_all(self, files: Sequence["NamedFile"]) -> None:
+        """Make named files durable, together, and set `failure` of those that could not be.
 
         It is faster if `IncomingFile.start_writing` was called of each before.
         """
-        failures = self._synchronise_files([file for file, _ in files])
-        targets = [self._place(relative) for _, relative in files]
-        folders: dict[str, OSError | None] = {}
-        for number, ((file, _), target) in enumerate(zip(files, targets, strict=True)):
-            if failures[number] is None:
-                try:
-                    self._link(file.path, target)
-                    folders[_folder_of(target)] = None
-                except OSError as exc:
-                    failures[number] = exc
-        for folder in folders:
+        folders: dict[str, list[NamedFile]] = {}
+        for named in files:
+            try:
+                self._synchronise_named(named)
+                folders.setdefault(_folder_of(named.target), []).append(named)
+            except OSError as exc:
+                named.failure = exc
+        for folder, in_folder in folders.items():
             try:
                 self._synchronise(folder)
             except OSError as exc:
-                folders[folder] = exc
-        for number, ((file, _), target) in enumerate(zip(files, targets, strict=True)):
-            failures[number] = failures[number] or folders.get(_folder_of(target))
-            file.discard()
-        return tuple(failures)
+                for named in in_folder:
+                    named.failure = exc
 
-    def _synchronise_files(self, files: Sequence["IncomingFile"]) -> list[OSError | None]:
-        failures: list[OSError | None] = []
-        for file in files:
-            try:
-                file.flush()
-                failpoint("store.written")
-                if self._power_loss:
-                    os.fsync(file.descriptor)
-                failpoint("store.synchronised")
-                failures.append(None)
-            except OSError as exc:
-                failures.append(exc)
-        return failures
+    @staticmethod
+    def _synchronise_named(named: "NamedFile") -> None:
+        named.file.synchronise()
+        if not named.is_first:
+            os.replace(named.file.path, named.target)  # noqa: PTH105 - as `_place`
 
     def quarantine(self, source: Path) -> Path:
         """Move a file of the store out of the way, durably; return its new relative path."""
@@ -219,23 +228,31 @@ class ObjectStore:
             removed += 1
         return removed
 
-    def place(self, source: Path, relative: Path) -> None:
+    def place(self, source: Path | str, relative: Path) -> None:
         """Give a complete, synchronised file of this file system its final name. The first file under a name wins."""
         target = self._place(relative)
         self._link(source, target)
         self._synchronise(_folder_of(target))
 
-    def _link(self, source: Path | str, target: str) -> None:
-        """Give a file its final name; its folder is to be synchronised before anybody is told."""
-        self._make_folder(_folder_of(target))
-        # If another writer was first, it may not have synchronised the folder yet: we do.
-        with contextlib.suppress(FileExistsError):
-            os.link(source, target)
-        failpoint("store.placed")
+    def synchronise(self, relative: Path) -> None:
+        """Make a file durable that is there, and its name."""
+        place = self._place(relative)
+        for part in (place, _folder_of(place)):
+            self._synchronise(part)
 
-    def _synchronise(self, folder: Path | str) -> None:
+    def _link(self, source: Path | str, target: str) -> bool:
+        """Give a file its final name, unless it is taken: then say False. The folder is to be synchronised before anybody is told."""
+        self._make_folder(_folder_of(target))
+        try:
+            os.link(source, target)
+        except FileExistsError:  # by another writer, who may not have synchronised the folder yet
+            return False
+        failpoint("store.placed")
+        return True
+
+    def _synchronise(self, place: Path | str) -> None:
         if self._power_loss:
-            synchronise_folder(folder)
+            synchronise(place)
 
     def _make_folder(self, folder: str) -> None:
         """Make a folder and its name durable. Once a process and folder: one that exists may not be durable yet."""
@@ -250,10 +267,31 @@ class ObjectStore:
             self._durable_folders.add(folder)
 
 
+@dataclass(slots=True, kw_only=True)
+class NamedFile:
+    """A file that has its final name, or is to replace the one that has. `failure` is why it could not be made durable."""
+
+    file: "IncomingFile"
+    target: str
+    is_first: bool
+    failure: OSError | None = None
+
+
 class IncomingFile:
     """A temporary file on its way into the store. Locked while it is open, so that a start-up scan leaves it alone."""
 
-    __slots__ = ("_hash", "_held", "_open", "_power_loss", "_prefix_bytes", "_started_bytes", "descriptor", "path", "size_bytes")
+    __slots__ = (
+        "_has_temporary_name",
+        "_hash",
+        "_held",
+        "_open",
+        "_power_loss",
+        "_prefix_bytes",
+        "_started_bytes",
+        "descriptor",
+        "path",
+        "size_bytes",
+    )
 
     def __init__(self, path: str, prefix: bytes, *, power_loss: bool) -> None:
         self.path = path
@@ -265,7 +303,7 @@ class IncomingFile:
         self.size_bytes = 0
         # Unbuffered: on a full disk, closing must not try to write once more.
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._open = True
+        self._open = self._has_temporary_name = True
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX)
             failpoint("store.opened")
@@ -307,6 +345,18 @@ class IncomingFile:
             self._append(self._held)
             self._held = bytearray()
 
+    def synchronise(self) -> None:
+        """Make what was written durable.
+
+        Raises:
+            OSError: as `write`.
+        """
+        self.flush()
+        failpoint("store.written")
+        if self._power_loss:
+            os.fsync(self.descriptor)
+        failpoint("store.synchronised")
+
     def start_writing(self) -> None:
         """Let the kernel begin to write what it holds of the file in memory, without waiting for it."""
         if self._power_loss and self._open:
@@ -326,12 +376,18 @@ class IncomingFile:
         return file
 
     def discard(self) -> None:
-        """Remove the temporary name. Harmless when it is gone."""
+        """Close the file and remove its temporary name. Harmless when that is done."""
         if self._open:
             self._open = False
+            self.drop_temporary_name()
+            os.close(self.descriptor)
+
+    def drop_temporary_name(self) -> None:
+        """Remove the temporary name of a file that has its final one. What a file system does for a name, it does for fewer then."""
+        if self._has_temporary_name:
+            self._has_temporary_name = False
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)  # noqa: PTH108 - a Path for each object costs more than the system call
-            os.close(self.descriptor)
 
     def _append(self, *pieces: bytearray | memoryview) -> None:
         failpoint("store.writing")

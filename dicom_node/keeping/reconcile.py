@@ -46,6 +46,7 @@ def reconcile(
     temporary_removed = store.remove_abandoned()
     found_again = quarantined = 0
     for path in _without_row(store, ledger, store.received_folders()):
+        store.synchronise(path)  # the node may have been killed after it was named and before that
         found = _read(store, path)
         if found is None:
             moved = store.quarantine(path)

@@ -32,9 +32,9 @@ def start_writing(descriptor: int, offset: int = 0, length: int = 0) -> None:
         _RANGE(descriptor, offset, length, _SYNC_FILE_RANGE_WRITE)
 
 
-def synchronise_folder(folder: Path | str) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def synchronise(place: Path | str) -> None:
+    """Make durable what is in a file, or the names in a folder."""
+    descriptor = os.open(place, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -30,9 +30,14 @@ class RemovedMeanwhileError(Exception):
     """The file of an instance that came back was purged before its row could say so. When it is sent again, it will do."""
 
 
+def _driver(dialect: Dialect) -> Any:
+    """Return the module of the database driver."""
+    return dialect.loaded_dbapi
+
+
 def _refusals(dialect: Dialect) -> tuple[type[Exception], ...]:
     """Errors that are about a value and not about the database: SQLAlchemy's, and those of the database driver itself."""
-    driver: Any = dialect.loaded_dbapi
+    driver = _driver(dialect)
     return (IntegrityError, DataError, RemovedMeanwhileError, driver.IntegrityError, driver.DataError)
 
 
@@ -51,8 +56,6 @@ class Instances(Rows):
     def record_instances(self, arrivals: Sequence[Arrival]) -> tuple[Recorded | Exception, ...]:
         """Record instances in one transaction, each as `record_instance` does; an exception for one that could not be.
 
-        Their files are durable. A loss of power may take the rows of new ones, which `reconcile` makes again from the files.
-
         Raises:
             SQLAlchemyError: the ledger cannot be written now; nothing is recorded.
         """
@@ -66,10 +69,25 @@ class Instances(Rows):
                 return (exc,)
         return tuple(outcome for arrival in arrivals for outcome in self.record_instances((arrival,)))
 
+    def record_newcomers(self, arrivals: Sequence[Arrival]) -> bool:
+        """Record instances that nobody has sent before, if nobody needs to be waited for.
+
+        False, and nothing is recorded, if that cannot be: one of them is known, another process is writing, or the ledger fails.
+        `record_instances` can, or says why not.
+
+        Their files are durable: a loss of power may take the rows, which `reconcile` makes again from the files.
+        """
+        try:
+            with self._write_often() as transaction:
+                record_newcomers(transaction, arrivals)
+        except _driver(self._engine.dialect).Error:
+            return False
+        return True
+
     def _all_are_new(self, arrivals: Sequence[Arrival]) -> bool:
         """Record instances the short way; False, and nothing is recorded, if one of them needs the long one."""
         try:
-            with self._write_often() as transaction:
+            with self._write_by_driver() as transaction:
                 record_newcomers(transaction, arrivals)
         except _refusals(self._engine.dialect):
             return False

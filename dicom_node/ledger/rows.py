@@ -42,12 +42,18 @@ def _open(url: str, *, power_loss: bool) -> Engine:
     return engine
 
 
+def _commit_by_driver(connection: PoolProxiedConnection, transaction: DriverTransaction) -> None:
+    failpoint("ledger.commit")
+    connection.commit()
+    transaction.cursor.close()
+
+
 class LedgerError(Exception):
     """The ledger cannot be opened. The message says why and what to do."""
 
 
 class Rows:
-    """The one owner of the ledger's rows. A write is durable when its method returns, except for `record_instances`."""
+    """The one owner of the ledger's rows. A write is durable when its method returns, except for `record_newcomers`."""
 
     def __init__(self, url: str, *, is_there: Callable[[Path], bool] = lambda _: True, power_loss: bool = True) -> None:
         """Open the ledger at `url` (an SQLAlchemy URL) and bring its schema up to date.
@@ -106,35 +112,61 @@ class Rows:
         failpoint("ledger.committed")
 
     @contextmanager
-    def _write_often(self) -> Iterator[DriverTransaction]:
-        """As `_write`, for rows that can be made again from synchronised files, should the power fail before they reach the disk.
+    def _write_by_driver(self) -> Iterator[DriverTransaction]:
+        """As `_write`, without SQLAlchemy, which takes longer than SQLite to write a few rows."""
+        connection = self._engine.raw_connection()
+        try:
+            transaction = self._begin_by_driver(connection)
+            yield transaction
+            _commit_by_driver(connection, transaction)
+        finally:
+            connection.close()  # back to the pool, which rolls back what is left
+        failpoint("ledger.committed")
 
-        By the driver alone and on a kept connection: what SQLAlchemy does takes longer than to write a few rows.
+    @contextmanager
+    def _write_often(self) -> Iterator[DriverTransaction]:
+        """As `_write_by_driver`, for rows that can be made again from synchronised files, should the power fail before the disk has them.
+
+        On a kept connection, and nobody is waited for: the driver's OperationalError says that another is writing.
         """
         with self._kept_lock:
-            connection = self._kept or self._connection_to_keep()
+            connection = self._kept = self._kept or self._connection_to_keep()
+            transaction = self._begin_by_driver(connection)
             self._kept = None
             try:
-                cursor = connection.cursor()
-                if self._engine.dialect.name == "sqlite":  # other drivers begin with the first statement
-                    cursor.execute(_BEGIN_WRITING)
-                yield DriverTransaction(cursor=cursor, dialect=self._engine.dialect)
-                failpoint("ledger.commit")
-                connection.commit()
-                cursor.close()
+                yield transaction
+                _commit_by_driver(connection, transaction)
             except BaseException:
                 connection.close()  # which rolls back
                 raise
             self._kept = connection
         failpoint("ledger.committed")
 
+    def _begin_by_driver(self, connection: PoolProxiedConnection) -> DriverTransaction:
+        cursor = connection.cursor()
+        if self._engine.dialect.name == "sqlite":  # other drivers begin with the first statement
+            cursor.execute(_BEGIN_WRITING)
+        return DriverTransaction(cursor=cursor, dialect=self._engine.dialect)
+
     def _connection_to_keep(self) -> PoolProxiedConnection:
         connection = self._engine.raw_connection()
         if self._engine.dialect.name == "sqlite":
             connection.detach()  # never back to the pool, for others to write with
             # The next commit of anybody that is synchronised takes these along: what follows from a row outlives no power loss without it.
-            connection.cursor().execute("PRAGMA synchronous=NORMAL")
+            for pragma in ("synchronous=NORMAL", "busy_timeout=0", "wal_autocheckpoint=0"):
+                connection.cursor().execute(f"PRAGMA {pragma}")
         return connection
+
+    def checkpoint(self) -> None:
+        """Move rows from SQLite's write-ahead log to the database, which `_write_often` leaves to others; waits for the disk.
+
+        Raises:
+            SQLAlchemyError: not now; the log grows until it is possible.
+        """
+        if self._engine.dialect.name == "sqlite":
+            with self._read() as connection:
+                connection.rollback()  # out of the transaction that every connection begins with
+                connection.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:

@@ -1,4 +1,4 @@
-"""Data sets that arrived at about the same time are made durable together, by one thread, and answered afterwards.
+"""Data sets that arrived at about the same time are made durable together, by one thread.
 
 While one batch is written, the next collects: nobody waits for a clock, and the slower the disk, the larger the batches.
 """
@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 from threading import Thread
 
-from dicom_node.receiving.reception import Answer
 from dicom_node.receiving.storage_session import Submission
 
 _LARGEST_BATCH = 64
@@ -17,14 +16,10 @@ _LARGEST_BATCH = 64
 class GroupCommit:
     """A queue and the thread that empties it."""
 
-    def __init__(
-        self,
-        complete: Callable[[Sequence[Submission]], Sequence[Answer]],
-        answered: Callable[[Sequence[tuple[Submission, Answer]]], None],
-    ) -> None:
-        """`complete` makes a batch durable and never raises; `answered` is told of it in this object's thread."""
-        self._complete = complete
-        self._answered = answered
+    def __init__(self, commit: Callable[[Sequence[Submission]], None], committed: Callable[[Sequence[Submission]], None]) -> None:
+        """`commit` makes a batch durable and never raises; `committed` is told of it. Both are called in this object's thread."""
+        self._commit = commit
+        self._committed = committed
         self._waiting: SimpleQueue[Submission | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name="group-commit", daemon=True)
 
@@ -43,7 +38,8 @@ class GroupCommit:
 
     def _run(self) -> None:
         for batch in self._batches():
-            self._answered(tuple(zip(batch, self._complete(batch), strict=True)))
+            self._commit(batch)
+            self._committed(batch)
 
     def _batches(self) -> Iterator[list[Submission]]:
         """Yield what waits, whenever something does, until the queue ends with None."""

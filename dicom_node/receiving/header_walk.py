@@ -28,12 +28,14 @@ class NotPlainError(Exception):
 
 
 def elements(
-    read: Read, size: int, *, explicit: bool, wanted: Container[int], sequence: int, in_items: int, last: int
+    read: Read, size: int, *, whole: bool = True, explicit: bool, wanted: Container[int], sequence: int, in_items: int, last: int
 ) -> tuple[Mapping[int, bytes], tuple[bytes, ...]]:
     """Return the values (with padding) of `wanted` elements, and those of `in_items` in the items of `sequence`, up to the tag `last`.
 
+    What is read may be the start of a data set only (`whole` False).
+
     Raises:
-        NotPlainError: something is unusual; nothing can be said.
+        NotPlainError: something is unusual, or not all has come yet; nothing can be said.
     """
     walker = _Walker(read, size, explicit=explicit, in_items=in_items)
     found: dict[int, bytes] = {}
@@ -43,7 +45,7 @@ def elements(
         if tag <= before or tag < 0x00080000 or value_at > size:  # noqa: PLR2004 - group 8 is the first of a data set
             raise NotPlainError
         if tag > last:
-            break
+            return found, tuple(walker.found_in_items)
         before = tag
         if tag == sequence or length == _UNDEFINED:
             at = walker.items(value_at, length, vr, look_inside=tag == sequence)
@@ -53,7 +55,7 @@ def elements(
                 raise NotPlainError
             if tag in wanted:
                 found[tag] = walker.value(value_at, length)
-    if at > size:
+    if at > size or not whole:
         raise NotPlainError
     return found, tuple(walker.found_in_items)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dicom_node.keeping.object_store import IncomingFile
-from dicom_node.receiving.header_walk import NotPlainError, elements
+from dicom_node.receiving.header_walk import NotPlainError, Read, elements
 
 SOP_CLASS_UID = 0x00080016
 SOP_INSTANCE_UID = 0x00080018
@@ -60,34 +60,44 @@ def is_valid_uid(text: str) -> bool:
     return len(text) <= _LONGEST_UID and _UID.fullmatch(text) is not None
 
 
+def peek_start(start: memoryview, *, transfer_syntax_uid: str) -> InstanceHeader | None:
+    """Return the header of a data set of which only so much has come yet; None if `peek_received` has to look, once all is there."""
+    return _walk(lambda at, count: bytes(start[at : at + count]), len(start), transfer_syntax_uid, whole=False)
+
+
 def peek_received(file: IncomingFile, *, transfer_syntax_uid: str) -> InstanceHeader:
     """Return the header of a data set that has arrived: as `peek`, and much faster for one that is as nearly all are.
 
     Raises:
         UnreadableHeaderError: as `peek`.
     """
-    # Encapsulated transfer syntaxes are Explicit VR Little Endian up to Pixel Data (PS3.5 A.4), the deflated one excepted.
-    explicit = transfer_syntax_uid != _IMPLICIT_LITTLE_ENDIAN
-    if transfer_syntax_uid not in {_EXPLICIT_BIG_ENDIAN, _DEFLATED}:
-        try:
-            values, priorities = elements(
-                file.read,
-                file.size_bytes,
-                explicit=explicit,
-                wanted=WANTED,
-                sequence=REQUEST_ATTRIBUTES_SEQUENCE,
-                in_items=REQUESTED_PROCEDURE_PRIORITY,
-                last=REQUESTED_PROCEDURE_PRIORITY,
-            )
-        except NotPlainError:
-            pass
-        else:
-            if SOP_CLASS_UID in values or SOP_INSTANCE_UID in values:
-                return header_of(values, priorities)
+    header = _walk(file.read, file.size_bytes, transfer_syntax_uid, whole=True)
+    if header is not None:
+        return header
     from dicom_node.receiving.header_peek import peek  # noqa: PLC0415 - pydicom takes 40 MB, and nearly no data set needs it
 
     with file.content() as content:
         return peek(content, transfer_syntax_uid=transfer_syntax_uid)
+
+
+def _walk(read: Read, size: int, transfer_syntax_uid: str, *, whole: bool) -> InstanceHeader | None:
+    # Encapsulated transfer syntaxes are Explicit VR Little Endian up to Pixel Data (PS3.5 A.4), the deflated one excepted.
+    if transfer_syntax_uid in {_EXPLICIT_BIG_ENDIAN, _DEFLATED}:
+        return None
+    try:
+        values, priorities = elements(
+            read,
+            size,
+            whole=whole,
+            explicit=transfer_syntax_uid != _IMPLICIT_LITTLE_ENDIAN,
+            wanted=WANTED,
+            sequence=REQUEST_ATTRIBUTES_SEQUENCE,
+            in_items=REQUESTED_PROCEDURE_PRIORITY,
+            last=REQUESTED_PROCEDURE_PRIORITY,
+        )
+    except NotPlainError:
+        return None
+    return header_of(values, priorities) if SOP_CLASS_UID in values or SOP_INSTANCE_UID in values else None
 
 
 def header_of(values: Mapping[int, bytes], priorities: tuple[bytes, ...]) -> InstanceHeader:

@@ -12,13 +12,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+import structlog
+
 from dicom_node.failpoints import failpoint
-from dicom_node.keeping.object_store import IncomingFile, ObjectStore, quarantine_path, received_path
+from dicom_node.keeping.object_store import IncomingFile, NamedFile, ObjectStore, quarantine_path, received_path
 from dicom_node.keeping.part10 import preamble_and_file_meta
-from dicom_node.receiving.instance_header import InstanceHeader, UnreadableHeaderError, is_valid_uid, peek_received
+from dicom_node.receiving.instance_header import InstanceHeader, UnreadableHeaderError, is_valid_uid, peek_received, peek_start
 from dicom_node.study import Arrival, ReceivedInstance
 
 _SPACE_CHECKED_EVERY_BYTES = 1 << 20
+_RECORDED_BETWEEN_CHECKPOINTS = 500
+_HEADER_BYTES = 1 << 14  # looked at while the rest arrives; it holds nearly every header, and a look takes no millisecond
+
+
+_log = structlog.get_logger(__name__)
 
 
 class Status(enum.IntEnum):
@@ -42,10 +49,16 @@ class RefusedError(Exception):
 class InstanceRecorder(Protocol):
     """The part of the ledger that reception needs. No process's death undoes what a call did that returned."""
 
+    def record_newcomers(self, arrivals: Sequence[Arrival]) -> bool:
+        """Record instances that nobody has sent before. False, and nothing is recorded, if that cannot be at once."""
+
     def record_instances(self, arrivals: Sequence[Arrival]) -> Sequence[object]:
         """Return, for each, what was known of it, or the exception that kept it from being recorded."""
 
     def record_quarantine(self, *, path: str, reason: str, calling_ae_title: str, sop_instance_uid: str, at: datetime) -> None: ...
+
+    def checkpoint(self) -> None:
+        """Move what `record_newcomers` wrote to where it is read from. It is asked now and then, and may wait for the disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +83,13 @@ class Answer:
 
 
 class ArrivingDataSet:
-    """The data set of one request, on its way into a temporary file of the store.
+    """The data set of one request, on its way into a temporary file of the store, and what becomes of it.
 
     After the first failure the rest of the bytes is thrown away, and `file` raises that failure: so the peer is answered
     with a status instead of an abort, and a full disk is not filled further.
+
+    `header` is what the first piece of it says, None if that needs a second look; `named` and `arrival` are there once it is taken,
+    `answer` once all is done or nothing more can be.
     """
 
     def __init__(
@@ -86,6 +102,11 @@ class ArrivingDataSet:
     ) -> None:
         self.request = request
         self.size_bytes = 0
+        self.header: InstanceHeader | None = None
+        self.named: NamedFile | None = None
+        self.arrival: Arrival | None = None
+        self.synchronised = False
+        self.answer: Answer | None = None
         self._maximum_bytes = maximum_bytes
         self._check_space = check_space
         self._check_space_at = _SPACE_CHECKED_EVERY_BYTES
@@ -99,31 +120,35 @@ class ArrivingDataSet:
 
     def write(self, data: memoryview, /) -> None:
         """Append a piece, which the caller may overwrite afterwards."""
+        if self.size_bytes == 0:
+            self.header = peek_start(data[:_HEADER_BYTES], transfer_syntax_uid=self.request.transfer_syntax_uid)
         self.size_bytes += len(data)
+        self._unless_failed(self._append, data)
+
+    def end(self) -> None:
+        """Say that all has come: the disk begins to write it, and nobody waits for that."""
+        self._unless_failed(self._end)
+
+    def _unless_failed(self, step: Callable[..., None], *data: memoryview) -> None:
         if self._file is not None and self._failure is None:
             try:
-                self._check_size()
-                if self.size_bytes >= self._check_space_at:
-                    self._check_space_at = self.size_bytes + _SPACE_CHECKED_EVERY_BYTES
-                    self._check_space()
-                self._file.write(data)
+                step(self._file, *data)
             except (OSError, RefusedError) as exc:
                 self._failure = exc
                 self._file.discard()
 
-    def _check_size(self) -> None:
+    def _append(self, file: IncomingFile, data: memoryview) -> None:
         if self._maximum_bytes is not None and self.size_bytes > self._maximum_bytes:
             raise RefusedError(Status.OUT_OF_RESOURCES, "the object is larger than this peer may send")
+        if self.size_bytes >= self._check_space_at:
+            self._check_space_at = self.size_bytes + _SPACE_CHECKED_EVERY_BYTES
+            self._check_space()
+        file.write(data)
 
-    def end(self) -> None:
-        """Say that all has come: the disk begins to write it, and nobody waits for that."""
-        if self._file is not None and self._failure is None:
-            try:
-                self._file.flush()
-                self._file.start_writing()
-            except OSError as exc:
-                self._failure = exc
-                self._file.discard()
+    @staticmethod
+    def _end(file: IncomingFile) -> None:
+        file.flush()
+        file.start_writing()
 
     def file(self) -> IncomingFile:
         """Return the file with everything that was written. Raises what went wrong while it arrived."""
@@ -137,14 +162,8 @@ class ArrivingDataSet:
             self._file.discard()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Taken:
-    file: IncomingFile
-    arrival: Arrival
-
-
 class Reception:
-    """Takes data sets in: `begin` when the command set is there, `complete` when the last byte is."""
+    """Takes data sets in: `begin` when the command set is there; `prepare`, `synchronise` and `record` when the last byte is."""
 
     def __init__(
         self,
@@ -162,35 +181,87 @@ class Reception:
         self._clock = clock
         self._reserve_bytes = reserve_bytes
         self._urgent_calling_ae_titles = urgent_calling_ae_titles
+        self._recorded = 0
 
     def begin(self, request: StoreRequest, *, maximum_bytes: int | None = None) -> ArrivingDataSet:
         """Return the place for the data set of `request`. Never raises: what is wrong already is answered by `complete`."""
         return ArrivingDataSet(request, lambda: self._store.incoming(self._prefix(request)), self._check_space, maximum_bytes=maximum_bytes)
 
-    def complete(self, batch: Sequence[ArrivingDataSet]) -> tuple[Answer, ...]:
-        """Take data sets or refuse them, together, and return the answers for their peers. No temporary file is left."""
-        try:
-            for arriving in batch:  # the disk works while the headers are read
-                arriving.end()
-            taken = tuple(_caught(self._examine, arriving) for arriving in batch)
-            kept = self._keep([one for one in taken if isinstance(one, _Taken)])
-            answers = iter(self._record(kept))
-            return tuple(one if isinstance(one, Answer) else next(answers) for one in taken)
-        except Exception as exc:  # noqa: BLE001 - the SCP answers and goes on, whatever one object does to it
-            return tuple(_failed(exc) for _ in batch)
-        finally:
-            for arriving in batch:
-                arriving.discard()
+    def prepare(self, arriving: ArrivingDataSet) -> None:
+        """Take or refuse a complete data set, if that means to wait for nothing; `synchronise` does it otherwise."""
+        arriving.end()
+        self._take(arriving, may_wait=False)
 
-    def _examine(self, arriving: ArrivingDataSet) -> "_Taken":
-        file, request = arriving.file(), arriving.request
+    def synchronise(self, batch: Sequence[ArrivingDataSet]) -> None:
+        """Make complete data sets durable, together, and answer those that cannot be taken; waits for the disk."""
+        for arriving in batch:
+            self._take(arriving, may_wait=True)
         try:
-            header = peek_received(file, transfer_syntax_uid=request.transfer_syntax_uid)
-        except UnreadableHeaderError as exc:
-            self._quarantine(file, request, reason=str(exc))
-            raise RefusedError(Status.CANNOT_UNDERSTAND, "the data set cannot be parsed") from exc
+            self._store.synchronise_all([arriving.named for arriving in batch if arriving.named is not None])
+            # Killed here, the files have no rows: the start-up scan records them, and the senders, never answered, send again.
+            failpoint("receive.kept")
+        except Exception as exc:  # noqa: BLE001 - the SCP answers and goes on, whatever a batch does to it
+            for arriving in batch:
+                arriving.answer = arriving.answer or _failed(exc)
+        for arriving in batch:
+            arriving.synchronised = True
+            if arriving.named is not None and arriving.named.failure is not None:
+                arriving.answer = _failed(arriving.named.failure)
+
+    def record(self, batch: Sequence[ArrivingDataSet], *, wait: bool) -> None:
+        """Record what is durable and answer it. Without `wait`, what would mean to wait for the ledger has no answer afterwards."""
+        taken = [(arriving, arriving.arrival) for arriving in batch if arriving.answer is None and arriving.arrival is not None]
+        if not taken:
+            return
+        try:
+            outcomes = self._outcomes([arrival for _, arrival in taken], wait=wait)
+            if outcomes:
+                failpoint("receive.recorded")
+        except Exception as exc:  # noqa: BLE001 - whatever ails the ledger, the senders are told
+            outcomes = (exc,) * len(taken)
+        for (arriving, arrival), outcome in zip(taken, outcomes, strict=False):
+            if isinstance(outcome, Exception):
+                arriving.answer = _not_recorded(outcome)
+            else:
+                arriving.answer = Answer(status=Status.SUCCESS, instance=arrival.instance, recorded=str(outcome))
+
+    def tidy(self) -> None:
+        """Let the ledger move what it wrote to its place, now and then; waits for the disk."""
+        if self._recorded < _RECORDED_BETWEEN_CHECKPOINTS:
+            return
+        self._recorded = 0
+        try:
+            self._recorder.checkpoint()
+        except Exception as exc:  # noqa: BLE001 - it is tried again
+            _log.warning("ledger_not_checkpointed", error=type(exc).__name__)
+
+    def _outcomes(self, arrivals: Sequence[Arrival], *, wait: bool) -> Sequence[object]:
+        """Return what was known of each; nothing if that would mean to wait."""
+        if wait:
+            return self._recorder.record_instances(arrivals)
+        if not self._recorder.record_newcomers(arrivals):
+            return ()
+        self._recorded += len(arrivals)
+        return ("new",) * len(arrivals)
+
+    def _take(self, arriving: ArrivingDataSet, *, may_wait: bool) -> None:
+        """Check a data set and give its file a name, unless that is done, or would mean to wait and may not."""
+        if arriving.answer is not None or arriving.named is not None:
+            return
+        try:
+            header = arriving.header or (self._header(arriving) if may_wait else None)
+            if header is not None:
+                self._take_with(header, arriving, may_wait=may_wait)
+        except Exception as exc:  # noqa: BLE001 - one object's failure is not that of the others in its batch
+            arriving.answer = _failed(exc)
+
+    def _take_with(self, header: InstanceHeader, arriving: ArrivingDataSet, *, may_wait: bool) -> None:
+        file, request = arriving.file(), arriving.request
         _check_header(header, request)
         digest = file.digest
+        path = received_path(study_instance_uid=header.study_instance_uid, sop_instance_uid=header.sop_instance_uid, digest=digest)
+        if not may_wait and not self._store.has_folder_of(path):
+            return
         instance = received_instance(
             header,
             transfer_syntax_uid=request.transfer_syntax_uid,
@@ -198,31 +269,19 @@ class Reception:
             received_at=self._clock(),
             digest=digest,
             size_bytes=file.size_bytes,
-            path=received_path(study_instance_uid=header.study_instance_uid, sop_instance_uid=header.sop_instance_uid, digest=digest),
+            path=path,
         )
         urgent = header.high_priority or request.calling_ae_title in self._urgent_calling_ae_titles
-        return _Taken(file=file, arrival=Arrival(instance=instance, urgent=urgent))
+        arriving.arrival = Arrival(instance=instance, urgent=urgent)
+        arriving.named = self._store.give_name(file, path)
 
-    def _keep(self, taken: Sequence["_Taken"]) -> tuple[Arrival | Answer, ...]:
-        failures = self._store.keep_all([(one.file, one.arrival.instance.path) for one in taken])
-        # Killed here, the files have no rows: the start-up scan records them, and the senders, never answered, send again.
-        failpoint("receive.kept")
-        return tuple(one.arrival if failure is None else _failed(failure) for one, failure in zip(taken, failures, strict=True))
-
-    def _record(self, kept: Sequence[Arrival | Answer]) -> tuple[Answer, ...]:
-        arrivals = [one for one in kept if isinstance(one, Arrival)]
+    def _header(self, arriving: ArrivingDataSet) -> InstanceHeader:
+        file, request = arriving.file(), arriving.request
         try:
-            outcomes = self._recorder.record_instances(arrivals) if arrivals else ()
-        except Exception as exc:  # noqa: BLE001 - whatever ails the ledger, the senders are told
-            outcomes = tuple(exc for _ in arrivals)
-        failpoint("receive.recorded")
-        answers = iter(
-            _not_recorded(outcome)
-            if isinstance(outcome, Exception)
-            else Answer(status=Status.SUCCESS, instance=arrival.instance, recorded=str(outcome))
-            for arrival, outcome in zip(arrivals, outcomes, strict=True)
-        )
-        return tuple(one if isinstance(one, Answer) else next(answers) for one in kept)
+            return peek_received(file, transfer_syntax_uid=request.transfer_syntax_uid)
+        except UnreadableHeaderError as exc:
+            self._quarantine(file, request, reason=str(exc))
+            raise RefusedError(Status.CANNOT_UNDERSTAND, "the data set cannot be parsed") from exc
 
     def _quarantine(self, file: IncomingFile, request: StoreRequest, *, reason: str) -> None:
         path = self._store.keep(file, quarantine_path(digest=file.digest))
@@ -248,13 +307,6 @@ class Reception:
     def _check_space(self) -> None:
         if self._store.free_bytes() < self._reserve_bytes:
             raise RefusedError(Status.OUT_OF_RESOURCES, "free space is below the reserve")
-
-
-def _caught(examine: Callable[[ArrivingDataSet], _Taken], arriving: ArrivingDataSet) -> _Taken | Answer:
-    try:
-        return examine(arriving)
-    except Exception as exc:  # noqa: BLE001 - one object's failure is not that of the others in its batch
-        return _failed(exc)
 
 
 def _failed(exc: Exception) -> Answer:

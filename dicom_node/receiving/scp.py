@@ -6,6 +6,7 @@ A data set goes to a file while it arrives, so memory does not grow with the obj
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -18,7 +19,7 @@ from dicom_node.quiet import keep_libraries_silent
 from dicom_node.receiving.capabilities import SUPPORTED_SOP_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.receiving.group_commit import GroupCommit
 from dicom_node.receiving.peers import Peers, SharedCount
-from dicom_node.receiving.reception import Answer, InstanceRecorder, Reception
+from dicom_node.receiving.reception import InstanceRecorder, Reception
 from dicom_node.receiving.storage_session import ReceptionObserver, StorageService, StorageSession, Submission
 from dicom_node.tls.contexts import DICOM, following_server_context
 from dicom_node.upper_layer.listener import Connection, Listener
@@ -80,7 +81,8 @@ class StorageScp:
             why_wait=why_wait,
             count=count,
         )
-        self._commit = GroupCommit(self._complete, self._answered)
+        self._durable: deque[Submission] = deque()
+        self._commit = GroupCommit(self._commit_batch, self._committed)
         self._service = StorageService(
             offer=Offer(
                 abstract_syntaxes=SUPPORTED_SOP_CLASSES,
@@ -92,7 +94,7 @@ class StorageScp:
             ),
             peers=self._peers,
             reception=self._reception,
-            submit=self._commit.submit,
+            submit=self._submit,
             observer=observer,
         )
         self._listening = listening
@@ -133,6 +135,7 @@ class StorageScp:
         if self._listener is not None:
             self._listener.stop(grace_s=_STOP_GRACE_S)
             self._commit.stop()
+            self._answer(wait=True)
             self._listener.close()
         _log.info("stopped_listening", ae_title=self._ae_title)
 
@@ -147,14 +150,30 @@ class StorageScp:
         section = self._settings.tls
         return None if section is None else following_server_context(section, protocol=DICOM).current
 
-    def _complete(self, batch: Sequence[Submission]) -> Sequence[Answer]:
-        return self._reception.complete([submission.arriving for submission in batch])
+    # A data set's way. The listener's thread does all that waits for nothing, so that threads seldom wait for each other.
 
-    def _answered(self, answers: Sequence[tuple[Submission, Answer]]) -> None:
+    def _submit(self, submission: Submission) -> None:
+        self._reception.prepare(submission.arriving)
+        self._commit.submit(submission)
+
+    def _commit_batch(self, batch: Sequence[Submission]) -> None:
+        arrived = [submission.arriving for submission in batch]
+        waited = [arriving for arriving in arrived if arriving.synchronised]
+        self._reception.synchronise([arriving for arriving in arrived if not arriving.synchronised])
+        self._reception.record(waited, wait=True)
+
+    def _committed(self, batch: Sequence[Submission]) -> None:
         assert self._listener is not None
+        self._durable.extend(batch)
+        self._listener.call(self._answer)
+        self._reception.tidy()
 
-        def tell() -> None:
-            for submission, answer in answers:
-                submission.session.answer(submission, answer)
-
-        self._listener.call(tell)
+    def _answer(self, *, wait: bool = False) -> None:
+        batch = [self._durable.popleft() for _ in range(len(self._durable))]
+        self._reception.record([submission.arriving for submission in batch], wait=wait)
+        for submission in batch:
+            if submission.arriving.answer is None:
+                self._commit.submit(submission)
+            else:
+                submission.session.answer(submission, submission.arriving.answer)
+                submission.arriving.discard()

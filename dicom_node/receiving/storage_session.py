@@ -37,7 +37,8 @@ class ReceptionObserver(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageService:
-    """What all associations of a process share. `submit` hands a complete data set on; `StorageSession.answer` must follow."""
+    """What all associations of a process share. `submit` takes a complete data set; `StorageSession.answer` must follow once it has its
+    answer."""
 
     offer: Offer
     peers: Peers
@@ -231,7 +232,7 @@ def _log_answer(log: FilteringBoundLogger, arriving: ArrivingDataSet, answer: An
             reason=answer.comment,
         )
     else:
-        log.info(
+        log.debug(
             "instance_stored",
             sop_instance_uid=uid,
             size_bytes=arriving.size_bytes,

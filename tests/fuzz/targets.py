@@ -30,7 +30,7 @@ from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.keeping.part10 import NotDicomError, read_file_meta
 from dicom_node.receiving.capabilities import SUPPORTED_SOP_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.receiving.header_peek import peek
-from dicom_node.receiving.instance_header import InstanceHeader, UnreadableHeaderError, is_valid_uid, peek_received
+from dicom_node.receiving.instance_header import InstanceHeader, UnreadableHeaderError, is_valid_uid, peek_received, peek_start
 from dicom_node.tls.contexts import client_context
 from dicom_node.tls.expiry import UnreadableCertificateError, expires_at, next_update_at
 from dicom_node.upper_layer.acceptor import Acceptor, PduTooLongError
@@ -203,6 +203,8 @@ class Walked:
                 slow = self._read(lambda uid=syntax: peek(io.BytesIO(data), transfer_syntax_uid=uid))
                 assert quick == slow or slow is None, f"{quick} is not {slow}"
                 outcome = outcome if quick is None else "read"
+                early = peek_start(memoryview(data)[: len(data) // 2], transfer_syntax_uid=syntax)
+                assert early in {None, quick}, f"{early} of the first half is not {quick}"
         finally:
             file.discard()
         return outcome

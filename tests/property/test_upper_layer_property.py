@@ -16,7 +16,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.receiving.header_peek import peek
-from dicom_node.receiving.instance_header import InstanceHeader, UnreadableHeaderError, peek_received
+from dicom_node.receiving.instance_header import InstanceHeader, UnreadableHeaderError, peek_received, peek_start
 from dicom_node.upper_layer import pdus
 from dicom_node.upper_layer.acceptor import Acceptor, PduTooLongError
 from dicom_node.upper_layer.messages import MessageError, decode_command, encode_response
@@ -227,12 +227,13 @@ def data_sets() -> st.SearchStrategy[Dataset]:
     data_set=data_sets(),
     syntax=st.sampled_from([ExplicitVRLittleEndian, ImplicitVRLittleEndian]),
     changes=st.lists(st.tuples(st.integers(0, 500), st.integers(0, 255)), max_size=3),
-    kept=st.floats(0, 1) | st.just(1.0),
+    cuts=st.tuples(st.floats(0, 1) | st.just(1.0), st.integers(0, 3000) | st.just(1 << 20)),
 )
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_quick_look_at_a_header_says_what_pydicom_says(
-    tmp_path: Path, data_set: Dataset, syntax: str, changes: list[tuple[int, int]], kept: float
+    tmp_path: Path, data_set: Dataset, syntax: str, changes: list[tuple[int, int]], cuts: tuple[float, int]
 ) -> None:
+    kept, first_piece = cuts
     content = bytearray(encoded(data_set, syntax))
     for place, value in changes:
         content[place % len(content)] = value
@@ -244,6 +245,17 @@ def test_the_quick_look_at_a_header_says_what_pydicom_says(
     finally:
         file.discard()
     assert quick == _said(lambda: peek(BytesIO(content), transfer_syntax_uid=syntax))
+    assert peek_start(memoryview(content)[:first_piece], transfer_syntax_uid=syntax) in {None, quick}
+
+
+def test_the_start_of_a_data_set_says_all_as_soon_as_it_can() -> None:
+    content = memoryview(encoded(ct_slice()))
+    whole = peek(BytesIO(content), transfer_syntax_uid=ExplicitVRLittleEndian)
+    said = [peek_start(content[:length], transfer_syntax_uid=ExplicitVRLittleEndian) for length in range(len(content))]
+    begins = bytes(content).index(b"\xe0\x7f\x10\x00OW")
+    assert said[begins:][:12] == [None] * 12
+    assert set(said[: begins + 12]) == {None}
+    assert set(said[begins + 12 :]) == {whole}
 
 
 def _said(look: object) -> InstanceHeader | str:

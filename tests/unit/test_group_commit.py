@@ -1,34 +1,39 @@
 """Nothing is answered with success before its batch is durable, and one instance's failure is not that of its batch."""
 
 import errno
+import sqlite3
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.ledger import Ledger, Recorded
-from dicom_node.receiving.reception import ArrivingDataSet, Reception, Status, StoreRequest
+from dicom_node.receiving.group_commit import GroupCommit
+from dicom_node.receiving.reception import Answer, ArrivingDataSet, Reception, Status, StoreRequest
+from dicom_node.receiving.storage_session import Submission
 from dicom_node.study import Arrival, ReceivedInstance
-from tests.associating import CT, EXPLICIT, Requestor, store
+from tests.associating import CT, EXPLICIT, Requestor, echo, store
 from tests.fakes import FakeInstanceRecorder
 from tests.receiving import ct_slice, encoded, receiving, wait_until
 
 
 class SlowRecorder(FakeInstanceRecorder):
-    """Does not commit before the test says so, and remembers its batches."""
+    """Has to be waited for, and does not commit before the test says so."""
 
-    def __init__(self, store: ObjectStore | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.may_commit = threading.Event()
-        self.batches: list[list[str]] = []
         self.asked = threading.Semaphore(0)
 
+    def record_newcomers(self, arrivals: Sequence[Arrival]) -> bool:
+        return False
+
     def record_instances(self, arrivals: Sequence[Arrival]) -> list[str]:
-        self.batches.append([arrival.instance.path.as_posix() for arrival in arrivals])
         self.asked.release()
         assert self.may_commit.wait(20)
         return super().record_instances(arrivals)
@@ -48,12 +53,11 @@ def test_nobody_is_answered_before_the_batch_is_committed_and_then_everybody_is(
         peers = [say_instance(node.port, 0)]
         assert recorder.asked.acquire(timeout=10)
         peers += [say_instance(node.port, number) for number in range(1, 9)]
-        wait_until(lambda: len(node.files("incoming")) == 8)
+        wait_until(lambda: len(node.files("received")) == 9)
         for peer in peers:
             peer.socket.settimeout(0.05)
             with pytest.raises(TimeoutError):
                 peer.hear()
-        assert len(node.files("received")) == 1, "the file is in place before its row is asked for"
         recorder.may_commit.set()
         for peer in peers:
             peer.socket.settimeout(10)
@@ -61,8 +65,51 @@ def test_nobody_is_answered_before_the_batch_is_committed_and_then_everybody_is(
             assert answer is not None
             assert answer.status == Status.SUCCESS
             peer.socket.close()
-        assert [len(batch) for batch in recorder.batches] == [1, 8], "what came meanwhile is one batch"
+        assert len(recorder.instances) == 9
         assert node.files("incoming") == []
+
+
+def test_what_comes_while_a_batch_is_written_is_the_next_batch() -> None:
+    may_commit, batches = threading.Event(), []
+
+    def commit(batch: Sequence[Submission]) -> None:
+        batches.append(len(batch))
+        assert may_commit.wait(20)
+
+    commits = GroupCommit(commit, lambda _: None)
+    commits.start()
+    submission = cast("Submission", object())
+    commits.submit(submission)
+    wait_until(lambda: batches == [1])
+    for _ in range(100):
+        commits.submit(submission)
+    may_commit.set()
+    commits.stop()
+    assert batches == [1, 64, 36]
+
+
+def test_a_locked_ledger_holds_up_nobody_but_those_whose_rows_it_is_to_take(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    with sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None) as other, receiving(tmp_path / "node", recorder=ledger) as node:
+        other.execute("BEGIN IMMEDIATE")
+        storing = say_instance(node.port, 0)
+        wait_until(lambda: len(list((tmp_path / "node/received").rglob("*.dcm"))) == 1)
+        echoing = Requestor(node.port)
+        echoing.associate()
+        for _ in range(3):
+            echoing.say(echo())
+            answer = echoing.hear()
+            assert answer is not None
+            assert answer.status == Status.SUCCESS
+        storing.socket.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            storing.hear()
+        other.execute("ROLLBACK")
+        storing.socket.settimeout(10)
+        answer = storing.hear()
+        assert answer is not None
+        assert answer.status == Status.SUCCESS
+        assert len(ledger.known_paths()) == 1
 
 
 def reception(folder: Path, recorder: FakeInstanceRecorder) -> Reception:
@@ -86,6 +133,18 @@ def arriving(received_by: Reception, number: int, content: bytes | None = None) 
     return one
 
 
+def complete(received_by: Reception, batch: Sequence[ArrivingDataSet]) -> list[Answer]:
+    """Do with a batch what the threads of a receiver do."""
+    for one in batch:
+        received_by.prepare(one)
+    received_by.synchronise(batch)
+    for wait in (False, True):
+        received_by.record(batch, wait=wait)
+    for one in batch:
+        one.discard()
+    return [one.answer for one in batch if one.answer is not None]
+
+
 def test_each_of_a_batch_gets_its_own_answer_in_order(tmp_path: Path) -> None:
     recorder = FakeInstanceRecorder()
     received_by = reception(tmp_path, recorder)
@@ -96,7 +155,7 @@ def test_each_of_a_batch_gets_its_own_answer_in_order(tmp_path: Path) -> None:
         arriving(received_by, 3),
         arriving(received_by, 3),
     ]
-    answers = received_by.complete(batch)
+    answers = complete(received_by, batch)
     assert [answer.status for answer in answers] == [0x0000, 0xC000, 0xA900, 0x0000, 0x0000]
     assert [answer.recorded for answer in answers] == ["new", "", "", "new", "duplicate"]
     assert len(recorder.instances) == 2
@@ -109,7 +168,7 @@ def test_a_file_that_cannot_be_placed_fails_alone(tmp_path: Path) -> None:
     received_by = reception(tmp_path, recorder)
     batch = [arriving(received_by, number) for number in range(3)]
     Path(batch[1].file().path).unlink()
-    answers = received_by.complete(batch)
+    answers = complete(received_by, batch)
     assert [answer.status for answer in answers] == [0x0000, 0xA700, 0x0000]
     assert answers[1].comment == f"cannot write: {errno.errorcode[errno.ENOENT]}"
     assert len(recorder.instances) == 2
@@ -118,7 +177,7 @@ def test_a_file_that_cannot_be_placed_fails_alone(tmp_path: Path) -> None:
 def test_a_ledger_that_fails_lets_nobody_in_the_batch_believe_in_success(tmp_path: Path) -> None:
     recorder = FakeInstanceRecorder(failure=OperationalError("INSERT", {}, Exception("database is locked")))
     received_by = reception(tmp_path, recorder)
-    answers = received_by.complete([arriving(received_by, number) for number in range(3)])
+    answers = complete(received_by, [arriving(received_by, number) for number in range(3)])
     assert {(answer.status, answer.comment) for answer in answers} == {(0xA700, "cannot record the instance: OperationalError")}
 
 

@@ -280,6 +280,8 @@ def test_only_rows_that_files_bring_back_are_left_to_the_operating_system(ledger
         assert transaction.cursor.execute("PRAGMA synchronous").fetchone() == (normal,)
     with pytest.raises(RuntimeError), ledger._write_often():
         raise RuntimeError
+    with ledger._write_by_driver() as transaction:
+        assert transaction.cursor.execute("PRAGMA synchronous").fetchone() == (full,)
     for _ in range(3):
         with ledger._write() as connection:
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == full, "no connection of the others writes with less"

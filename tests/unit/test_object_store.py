@@ -1,5 +1,6 @@
 """Files in the store are complete and durable, or not there."""
 
+import errno
 import itertools
 import os
 import random
@@ -13,7 +14,9 @@ import pytest
 from blake3 import blake3
 
 from dicom_node.keeping import object_store
-from dicom_node.keeping.object_store import ObjectStore, received_path
+from dicom_node.keeping.object_store import NamedFile, ObjectStore, received_path
+
+NAME = Path("received/ab/one.dcm")
 
 
 def test_a_written_file_is_there_whole_and_no_temporary_file_is_left(tmp_path: Path) -> None:
@@ -151,6 +154,59 @@ def test_the_kernel_gets_whole_blocks_however_the_network_cuts(tmp_path: Path, m
     assert (tmp_path / "received/aa/one.dcm").read_bytes() == b"preamble" + sent
     assert all(end % 65_536 == 0 for end in ends[:-1])
     assert file.digest == blake3(sent).hexdigest()
+
+
+def named(store: ObjectStore, content: bytes, relative: Path = NAME) -> NamedFile:
+    file = store.incoming()
+    file.write(content)
+    return store.give_name(file, relative)
+
+
+def test_named_files_are_made_durable_together(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path)
+    files = [named(store, bytes([number]), Path(f"received/a{number}/one.dcm")) for number in range(3)]
+    assert list((tmp_path / "incoming").iterdir()) == [], "a file with its final name needs no other"
+    store.synchronise_all(files)
+    assert [file.failure for file in files] == [None] * 3
+    assert [store.absolute(Path(f"received/a{number}/one.dcm")).read_bytes() for number in range(3)] == [b"\0", b"\1", b"\2"]
+
+
+def test_a_file_that_somebody_left_under_a_name_is_not_relied_upon(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path)
+    named(store, b"torn by a power loss").file.discard()
+    ours = named(store, b"whole")
+    assert store.absolute(NAME).read_bytes() == b"torn by a power loss", "ours is not durable yet"
+    store.synchronise_all([ours])
+    assert store.absolute(NAME).read_bytes() == b"whole"
+    ours.file.discard()
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_who_was_first_does_not_take_the_place_of_another_that_is_durable(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path)
+    first, second = named(store, b"same"), named(store, b"same")
+    store.synchronise_all([second])
+    durable = store.absolute(NAME).stat().st_ino
+    store.synchronise_all([first])
+    assert store.absolute(NAME).stat().st_ino == durable
+
+
+@pytest.mark.parametrize("ailing", ["the file", "the folder"])
+def test_what_could_not_be_made_durable_is_said_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ailing: str) -> None:
+    store = ObjectStore(tmp_path)
+    files = [named(store, b"x", Path(f"received/a{number}/one.dcm")) for number in range(3)]
+    target = Path(files[1].target)
+    broken = (target if ailing == "the file" else target.parent).stat().st_ino
+    really_synchronise = os.fsync
+
+    def synchronise(descriptor: int) -> None:
+        if os.fstat(descriptor).st_ino == broken:
+            raise OSError(errno.EIO, "the disk is broken")
+        really_synchronise(descriptor)
+
+    monkeypatch.setattr(os, "fsync", synchronise)
+    store.synchronise_all(files)
+    assert [file.failure is None for file in files] == [True, False, True]
 
 
 def test_what_was_held_back_can_be_read(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """After a crash, the start-up scan makes the store and the ledger agree again."""
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.keeping import object_store
 from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.keeping.reconcile import Reconciled, reconcile
 from dicom_node.ledger import Ledger
@@ -90,6 +92,17 @@ def test_a_file_that_is_not_what_its_name_says_goes_to_quarantine(tmp_path: Path
     assert reconcile(ObjectStore(tmp_path), rows, now=NOW) == Reconciled(found_again=0, quarantined=1, temporary_removed=0)
     assert rows.instances == []
     assert len(rows.quarantined) == 1
+
+
+def test_what_is_found_again_is_made_durable_before_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed_before_the_row(tmp_path)
+    (path,) = (tmp_path / "received").rglob("*.dcm")
+    done: list[str] = []
+    monkeypatch.setattr(object_store, "synchronise", lambda place: done.append(os.fspath(place)))
+    rows = FakeInstanceRecorder()
+    monkeypatch.setattr(rows, "record_instance", lambda *_, **__: done.append("row"))
+    reconcile(ObjectStore(tmp_path), rows, now=NOW)
+    assert done[-3:] == [os.fspath(path), os.fspath(path.parent), "row"]
 
 
 def test_temporary_files_are_removed(tmp_path: Path) -> None:
