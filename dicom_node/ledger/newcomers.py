@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from datetime import timedelta
+from operator import attrgetter
 
-from sqlalchemy import bindparam, func, insert, update
+from sqlalchemy import Integer, and_, bindparam, func, insert, or_, select, update
 
 from dicom_node.ledger.prepared import DriverTransaction, Prepared
 from dicom_node.ledger.tables import instances, studies
@@ -12,15 +14,27 @@ from dicom_node.study import Arrival, ReceivedInstance
 
 _COLUMNS = tuple(field.name for field in fields(ReceivedInstance) if field.name in instances.c)
 
+_values = attrgetter(*_COLUMNS)
+
+_SAME_TIME = timedelta(milliseconds=100)
+"""Arrivals so close to each other need not be told apart to know when a study is quiet, and so most of them leave its row alone."""
+
+_while_received = and_(studies.c.study_instance_uid == bindparam("uid"), studies.c.state == bindparam("while_state"))
+_urgent = studies.c.urgent.bitwise_or(bindparam("urgently"))
+_expected = func.coalesce(bindparam("expected", type_=Integer), studies.c.expected_instances)
 _grow_study = Prepared(
     update(studies)
-    .where(studies.c.study_instance_uid == bindparam("uid"), studies.c.state == bindparam("while_state"))
-    .values(
-        urgent=studies.c.urgent.bitwise_or(bindparam("urgently")),
-        expected_instances=func.coalesce(bindparam("expected"), studies.c.expected_instances),
-        last_arrival=bindparam("at"),
+    .where(
+        _while_received,
+        or_(
+            studies.c.last_arrival <= bindparam("before"),
+            studies.c.urgent != _urgent,
+            studies.c.expected_instances.is_distinct_from(_expected),
+        ),
     )
+    .values(urgent=_urgent, expected_instances=_expected, last_arrival=bindparam("at"))
 )
+_is_received = Prepared(select(studies.c.revision).where(_while_received))
 _begin_study = Prepared(
     insert(studies).values(
         {
@@ -61,7 +75,10 @@ def _study_received(transaction: DriverTransaction, uid: str, arrivals: Sequence
     expected = next((one.instance.expected_instances for one in reversed(arrivals) if one.instance.expected_instances), None)
     first, last = arrivals[0].instance.received_at, arrivals[-1].instance.received_at
     receiving = StudyState.RECEIVING.value
-    if not _grow_study.execute(transaction, uid=uid, while_state=receiving, urgently=urgent, expected=expected, at=last):
+    growing = _grow_study.execute(
+        transaction, uid=uid, while_state=receiving, urgently=urgent, expected=expected, at=last, before=last - _SAME_TIME
+    )
+    if not growing and not _is_received.finds(transaction, uid=uid, while_state=receiving):
         _begin_study.execute(
             transaction,
             study_instance_uid=uid,
@@ -76,4 +93,4 @@ def _study_received(transaction: DriverTransaction, uid: str, arrivals: Sequence
 
 
 def _row(instance: ReceivedInstance) -> Mapping[str, object]:
-    return {name: getattr(instance, name) for name in _COLUMNS} | {"version": 1, "path": instance.path.as_posix()}
+    return dict(zip(_COLUMNS, _values(instance), strict=True)) | {"version": 1, "path": instance.path.as_posix()}

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Dialect, Insert, Update
+from sqlalchemy import Dialect, Insert, Select, Update
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,7 @@ class DriverTransaction:
 class Prepared:
     """A statement for many executions. All its parameters are `bindparam`s, and each has its column's type."""
 
-    def __init__(self, statement: Insert | Update) -> None:
+    def __init__(self, statement: Insert | Update | Select[tuple[int]]) -> None:
         self._statement = statement
         self._of_dialect: dict[str, _Compiled] = {}
 
@@ -27,6 +28,12 @@ class Prepared:
         compiled = self._compiled(transaction.dialect)
         transaction.cursor.execute(compiled.sql, compiled.parameters(values))
         return int(transaction.cursor.rowcount)
+
+    def finds(self, transaction: DriverTransaction, **values: object) -> bool:
+        """Execute, and say whether that found a row."""
+        compiled = self._compiled(transaction.dialect)
+        transaction.cursor.execute(compiled.sql, compiled.parameters(values))
+        return transaction.cursor.fetchone() is not None
 
     def execute_many(self, transaction: DriverTransaction, values: Sequence[Mapping[str, object]]) -> None:
         """Execute once for each mapping."""
@@ -41,16 +48,20 @@ class Prepared:
 
 
 class _Compiled:
-    def __init__(self, statement: Insert | Update, dialect: Dialect) -> None:
+    def __init__(self, statement: Insert | Update | Select[tuple[int]], dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)
         self.sql = str(compiled)
         self._by_position = compiled.positiontup is not None
-        # In this order, each with what turns its value into one that the driver takes.
-        self._binds: list[tuple[str, Callable[[Any], Any] | None]] = [
-            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
-            for name in compiled.positiontup or compiled.binds
+        self._names: tuple[str, ...] = tuple(compiled.positiontup or compiled.binds)
+        self._pick: Callable[[Mapping[str, object]], Sequence[object]] = itemgetter(*self._names)
+        # What turns a value into one that the driver takes, by its place.
+        processors = [compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect) for name in self._names]
+        self._processors: list[tuple[int, Callable[[Any], Any]]] = [
+            (place, process) for place, process in enumerate(processors) if process is not None
         ]
 
     def parameters(self, values: Mapping[str, object]) -> Sequence[object] | Mapping[str, object]:
-        ready = [values[name] if process is None else process(values[name]) for name, process in self._binds]
-        return ready if self._by_position else {name: value for (name, _), value in zip(self._binds, ready, strict=True)}
+        ready = list(self._pick(values))
+        for place, process in self._processors:
+            ready[place] = process(ready[place])
+        return ready if self._by_position else dict(zip(self._names, ready, strict=True))

@@ -5,18 +5,21 @@ says nothing, and pydicom has a look (`header_peek`). Where it says something, i
 """
 
 import struct
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 
 Read = Callable[[int, int], bytes]
 """Offset and count -> so many bytes of the data set, fewer at its end."""
 
 _EXPLICIT_HEAD = struct.Struct("<HH2sHL")
+_SHORT_HEAD = struct.Struct("<HH2sH")
+_SHORT_HEAD_BYTES = 8
 _IMPLICIT_HEAD = struct.Struct("<HHL")
 _LONGEST_HEAD = 12
 _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_BEFORE_ALL = 0x0007FFFF  # group 8 is the first of a data set
 _WINDOW_BYTES = 8192
 _LONGEST_VALUE = 1024
 _DEEPEST = 8
@@ -28,7 +31,7 @@ class NotPlainError(Exception):
 
 
 def elements(
-    read: Read, size: int, *, whole: bool = True, explicit: bool, wanted: Container[int], sequence: int, in_items: int, last: int
+    read: Read, size: int, *, whole: bool = True, explicit: bool, wanted: frozenset[int], sequence: int, in_items: int, last: int
 ) -> tuple[Mapping[int, bytes], tuple[bytes, ...]]:
     """Return the values (with padding) of `wanted` elements, and those of `in_items` in the items of `sequence`, up to the tag `last`.
 
@@ -39,10 +42,14 @@ def elements(
     """
     walker = _Walker(read, size, explicit=explicit, in_items=in_items)
     found: dict[int, bytes] = {}
-    at, before = 0, -1
+    stops = wanted | {sequence}
+    at, before = 0, _BEFORE_ALL
     while at < size:
+        at, before = walker.step_over(at, before, stops, last)
+        if at >= size:
+            break
         tag, vr, length, value_at = walker.head(at)
-        if tag <= before or tag < 0x00080000 or value_at > size:  # noqa: PLR2004 - group 8 is the first of a data set
+        if tag <= before or value_at > size:
             raise NotPlainError
         if tag > last:
             return found, tuple(walker.found_in_items)
@@ -90,6 +97,32 @@ class _Walker:
                 raise NotPlainError
         group, element, length = _IMPLICIT_HEAD.unpack_from(self._window, start)
         return group << 16 | element, b"", length, at + 8
+
+    def step_over(self, at: int, before: int, stops: frozenset[int], last: int) -> tuple[int, int]:
+        """Return where the first element begins that may not be plain or is one of `stops`, and the tag before it.
+
+        Nearly all elements of a header are stepped over here, so no step is made in a function of its own.
+        """
+        window, place = self._window, at - self._window_at
+        end = len(window) - _LONGEST_HEAD
+        if self._explicit:
+            while 0 <= place <= end:
+                group, element, vr, length = _SHORT_HEAD.unpack_from(window, place)
+                tag = group << 16 | element
+                if vr not in _SHORT_VRS or tag in stops or not before < tag <= last:
+                    break
+                before = tag
+                place += _SHORT_HEAD_BYTES + length
+        else:
+            while 0 <= place <= end:
+                group, element, length = _IMPLICIT_HEAD.unpack_from(window, place)
+                tag = group << 16 | element
+                if length == _UNDEFINED or tag in stops or not before < tag <= last:
+                    break
+                before = tag
+                place += _SHORT_HEAD_BYTES + length
+        self._heads += max(0, place + self._window_at - at) // _SHORT_HEAD_BYTES  # at most so many
+        return place + self._window_at, before
 
     def value(self, at: int, length: int) -> bytes:
         """Return a value, which must be short."""

@@ -109,7 +109,7 @@ class ArrivingDataSet:
         self.answer: Answer | None = None
         self._maximum_bytes = maximum_bytes
         self._check_space = check_space
-        self._check_space_at = _SPACE_CHECKED_EVERY_BYTES
+        self._look_again_at = self._next_look()
         self._file: IncomingFile | None = None
         self._failure: Exception | None = None
         try:
@@ -123,32 +123,36 @@ class ArrivingDataSet:
         if self.size_bytes == 0:
             self.header = peek_start(data[:_HEADER_BYTES], transfer_syntax_uid=self.request.transfer_syntax_uid)
         self.size_bytes += len(data)
-        self._unless_failed(self._append, data)
+        if self._file is not None and self._failure is None:
+            try:
+                if self.size_bytes >= self._look_again_at:
+                    self._look_again()
+                self._file.write(data)
+            except (OSError, RefusedError) as exc:
+                self._fail(exc)
 
     def end(self) -> None:
         """Say that all has come: the disk begins to write it, and nobody waits for that."""
-        self._unless_failed(self._end)
-
-    def _unless_failed(self, step: Callable[..., None], *data: memoryview) -> None:
         if self._file is not None and self._failure is None:
             try:
-                step(self._file, *data)
-            except (OSError, RefusedError) as exc:
-                self._failure = exc
-                self._file.discard()
+                self._file.flush()
+                self._file.start_writing()
+            except OSError as exc:
+                self._fail(exc)
 
-    def _append(self, file: IncomingFile, data: memoryview) -> None:
+    def _look_again(self) -> None:
         if self._maximum_bytes is not None and self.size_bytes > self._maximum_bytes:
             raise RefusedError(Status.OUT_OF_RESOURCES, "the object is larger than this peer may send")
-        if self.size_bytes >= self._check_space_at:
-            self._check_space_at = self.size_bytes + _SPACE_CHECKED_EVERY_BYTES
-            self._check_space()
-        file.write(data)
+        self._check_space()
+        self._look_again_at = self._next_look()
 
-    @staticmethod
-    def _end(file: IncomingFile) -> None:
-        file.flush()
-        file.start_writing()
+    def _next_look(self) -> int:
+        at = self.size_bytes + _SPACE_CHECKED_EVERY_BYTES
+        return at if self._maximum_bytes is None else min(at, self._maximum_bytes + 1)
+
+    def _fail(self, failure: Exception) -> None:
+        self._failure = failure
+        self.discard()
 
     def file(self) -> IncomingFile:
         """Return the file with everything that was written. Raises what went wrong while it arrived."""

@@ -71,6 +71,7 @@ class StorageSession:
         self._log = _log
         self._arriving: ArrivingDataSet | None = None
         self._releasing = False
+        self._stored = self._stored_bytes = 0
         self._refused: Counter[tuple[str, int]] = Counter()
         self.unanswered = 0
 
@@ -105,7 +106,7 @@ class StorageSession:
         self._log = _log.bind(calling_ae_title=request.calling_ae_title)
         self._contexts = accepted_contexts(request, answer)
         self._window = operations_at_once(answer)
-        self._log_association("association_accepted")
+        self._log.info("association_accepted", peer=self._connection.address, contexts_accepted=len(self._contexts))
         return answer
 
     def on_data(self, context_id: int, fragment: memoryview, *, command: bool, last: bool) -> None:
@@ -147,6 +148,9 @@ class StorageSession:
         self.unanswered -= 1
         if answer.instance is None:
             self._refused[submission.command.sop_class_uid, int(answer.status)] += 1
+        else:
+            self._stored += 1
+            self._stored_bytes += submission.arriving.size_bytes
         if not self._connection.waiting:
             self._respond(submission.context_id, submission.command, answer.status, answer.comment)
             self._release_if_done()
@@ -164,7 +168,13 @@ class StorageSession:
     def on_end(self, *, aborted: bool) -> None:
         """Forget what had not arrived in full."""
         self._service.peers.release(calling_ae_title=self._calling_ae_title)
-        self._log_association("association_aborted" if aborted else "association_released")
+        self._log.info(
+            "association_aborted" if aborted else "association_released",
+            peer=self._connection.address,
+            instances_stored=self._stored,
+            instances_refused=self._refused.total(),
+            size_bytes=self._stored_bytes,
+        )
         if self._arriving is not None:
             self._arriving.discard()
             self._arriving = None
@@ -214,9 +224,6 @@ class StorageSession:
     def _abort(self) -> None:
         if self._connection.acceptor is not None:
             self._connection.acceptor.abort()
-
-    def _log_association(self, name: str) -> None:
-        _log.info(name, calling_ae_title=self._calling_ae_title, peer=self._connection.address, contexts_accepted=len(self._contexts))
 
 
 def _log_answer(log: FilteringBoundLogger, arriving: ArrivingDataSet, answer: Answer, seconds: float) -> None:

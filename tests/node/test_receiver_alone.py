@@ -40,7 +40,7 @@ def receiver(tmp_path_factory):
 def test_its_own_probe_reaches_it_and_nothing_it_writes_is_for_others(receiver):
     probed = run("probe", "--config", receiver, "--timeout", 0.2)
     assert "no report on study" in probed.stderr, "nothing analyses here, but the study was taken"
-    assert "instance_stored" in (receiver.parent / "node.log").read_text()
+    assert '"instances_stored":1,"instances_refused":0' in (receiver.parent / "node.log").read_text()
     data = receiver.parent / "node"
     modes = {str(path.relative_to(data)): path.stat().st_mode & 0o777 for path in data.rglob("*")}
     assert any(name.endswith(".dcm") for name in modes)

@@ -1,10 +1,13 @@
 """Nothing is answered with success before its batch is durable, and one instance's failure is not that of its batch."""
 
 import errno
+import shutil
 import sqlite3
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -90,7 +93,10 @@ def test_what_comes_while_a_batch_is_written_is_the_next_batch() -> None:
 
 def test_a_locked_ledger_holds_up_nobody_but_those_whose_rows_it_is_to_take(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
-    with sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None) as other, receiving(tmp_path / "node", recorder=ledger) as node:
+    with (
+        closing(sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)) as other,
+        receiving(tmp_path / "node", recorder=ledger) as node,
+    ):
         other.execute("BEGIN IMMEDIATE")
         storing = say_instance(node.port, 0)
         wait_until(lambda: len(list((tmp_path / "node/received").rglob("*.dcm"))) == 1)
@@ -181,6 +187,22 @@ def test_a_ledger_that_fails_lets_nobody_in_the_batch_believe_in_success(tmp_pat
     assert {(answer.status, answer.comment) for answer in answers} == {(0xA700, "cannot record the instance: OperationalError")}
 
 
+def test_the_ledger_is_asked_to_tidy_up_now_and_then_and_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Untidy(FakeInstanceRecorder):
+        def checkpoint(self) -> None:
+            asked.append(len(self.instances))
+            raise OSError(errno.ENOSPC, "the disk is full")
+
+    monkeypatch.setattr("dicom_node.receiving.reception._RECORDED_BETWEEN_CHECKPOINTS", 3)
+    received_by = reception(tmp_path, Untidy())
+    for number in range(7):
+        complete(received_by, [arriving(received_by, number)])
+        received_by.tidy()
+    assert asked == [3, 6]
+
+
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     return Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
@@ -239,6 +261,49 @@ def test_newcomers_are_recorded_together_as_they_would_be_one_by_one(tmp_path: P
     assert ledger.open_studies() == other.open_studies()
     assert ledger.known_paths() == other.known_paths()
     assert [(study.urgent, study.expected_instances) for study in ledger.open_studies()] == [(True, 2), (True, 5)]
+
+
+def test_arrivals_close_to_each_other_are_one_moment_unless_they_say_something_new(ledger: Ledger) -> None:
+    def arrives(number: int, milliseconds: int, *, urgent: bool = False, expected: int | None = None) -> tuple[int, bool, int | None]:
+        at = datetime(2026, 1, 5, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+        one = replace(instance(number), received_at=at, expected_instances=expected)
+        assert ledger.record_newcomers([Arrival(instance=one, urgent=urgent)])
+        (study,) = ledger.open_studies()
+        assert study.instances == number
+        return study.last_arrival.microsecond // 1000, study.urgent, study.expected_instances
+
+    assert arrives(1, 0) == (0, False, None)
+    assert arrives(2, 50) == (0, False, None)
+    assert arrives(3, 60, urgent=True) == (60, True, None)
+    assert arrives(4, 70, expected=9) == (70, True, 9)
+    assert arrives(5, 169, urgent=True, expected=9) == (70, True, 9)
+    assert arrives(6, 170) == (170, True, 9)
+
+
+def test_a_newcomer_is_not_one_if_it_is_known_or_somebody_must_be_waited_for(tmp_path: Path, ledger: Ledger) -> None:
+    assert ledger.record_newcomers([Arrival(instance=instance(1), urgent=False)])
+    both = [Arrival(instance=instance(number), urgent=False) for number in (2, 1)]
+    assert not ledger.record_newcomers(both)
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert not ledger.record_newcomers(both[:1])
+        other.execute("ROLLBACK")
+    assert len(ledger.known_paths()) == 1
+    assert ledger.record_instances(both) == (Recorded.NEW, Recorded.DUPLICATE)
+
+
+def test_what_was_recorded_at_once_goes_to_the_database_when_asked(tmp_path: Path, ledger: Ledger) -> None:
+    def in_database() -> int:
+        alone = shutil.copy(tmp_path / "ledger.sqlite", tmp_path / "alone.sqlite")
+        with closing(sqlite3.connect(alone)) as copied:
+            return int(copied.execute("SELECT count(*) FROM instances").fetchone()[0])
+
+    ledger.checkpoint()
+    for number in range(300):
+        assert ledger.record_newcomers([Arrival(instance=instance(number), urgent=False)])
+    assert in_database() == 0, "nobody who receives waits for that"
+    ledger.checkpoint()
+    assert in_database() == 300
 
 
 def test_an_instance_of_a_settled_study_opens_it_again(ledger: Ledger) -> None:
