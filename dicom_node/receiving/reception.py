@@ -188,7 +188,7 @@ class Reception:
         self._recorded = 0
 
     def begin(self, request: StoreRequest, *, maximum_bytes: int | None = None) -> ArrivingDataSet:
-        """Return the place for the data set of `request`. Never raises: what is wrong already is answered by `complete`."""
+        """Return the place for the data set of `request`. Never raises: what is wrong already is answered when all has come."""
         return ArrivingDataSet(request, lambda: self._store.incoming(self._prefix(request)), self._check_space, maximum_bytes=maximum_bytes)
 
     def prepare(self, arriving: ArrivingDataSet) -> None:
