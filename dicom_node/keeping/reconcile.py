@@ -41,8 +41,14 @@ def reconcile(
 
     A whole file without a row counts as received: the node was killed between the two and the sender never got an answer, or the power
     failed after the answer and before the row was on the disk.
-    Safe while other processes receive: recording is idempotent, and their temporary files are locked.
+    Safe while other processes receive: recording is idempotent, and their temporary files are locked. One process scans at a time, and
+    before it receives: so nobody's new file can take the place of a torn one between the look at that and its way to quarantine.
     """
+    with store.scanned_alone():
+        return _reconcile(store, ledger, now=now, urgent_calling_ae_titles=urgent_calling_ae_titles)
+
+
+def _reconcile(store: ObjectStore, ledger: ReconcilableLedger, *, now: datetime, urgent_calling_ae_titles: tuple[str, ...]) -> Reconciled:
     temporary_removed = store.remove_abandoned()
     found_again = quarantined = 0
     for path in _without_row(store, ledger, store.received_folders()):

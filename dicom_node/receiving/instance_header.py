@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dicom_node.keeping.object_store import IncomingFile
+from dicom_node.keeping.incoming_file import IncomingFile
 from dicom_node.receiving.header_walk import NotPlainError, Read, elements
 
 SOP_CLASS_UID = 0x00080016

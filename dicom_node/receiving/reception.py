@@ -15,7 +15,8 @@ from typing import Protocol
 import structlog
 
 from dicom_node.failpoints import failpoint
-from dicom_node.keeping.object_store import IncomingFile, NamedFile, ObjectStore, quarantine_path, received_path
+from dicom_node.keeping.incoming_file import IncomingFile
+from dicom_node.keeping.object_store import NamedFile, ObjectStore, quarantine_path, received_path
 from dicom_node.keeping.part10 import preamble_and_file_meta
 from dicom_node.receiving.instance_header import InstanceHeader, UnreadableHeaderError, is_valid_uid, peek_received, peek_start
 from dicom_node.study import Arrival, ReceivedInstance

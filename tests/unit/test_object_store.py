@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from dicom_node.keeping import object_store
+from dicom_node.keeping import incoming_file
 from dicom_node.keeping.object_store import NamedFile, ObjectStore, received_path
 
 NAME = Path("received/ab/one.dcm")
@@ -119,7 +119,7 @@ def test_free_space_is_what_the_file_system_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize("power_loss", [True, False])
 def test_the_disk_begins_early_where_data_must_reach_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, power_loss: bool) -> None:
     begun: list[int] = []
-    monkeypatch.setattr(object_store, "start_writing", lambda _descriptor, offset: begun.append(offset))
+    monkeypatch.setattr(incoming_file, "start_writing", lambda _descriptor, offset: begun.append(offset))
     file = ObjectStore(tmp_path, power_loss=power_loss).incoming()
     for _ in range(5):
         file.write(bytes(300_000))

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+import threading
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,6 +104,19 @@ def test_what_is_found_again_is_made_durable_before_its_row(tmp_path: Path, monk
     monkeypatch.setattr(rows, "record_instance", lambda *_, **__: done.append("row"))
     reconcile(ObjectStore(tmp_path), rows, now=NOW)
     assert done[-3:] == [os.fspath(path), os.fspath(path.parent), "row"]
+
+
+def test_one_process_scans_at_a_time(tmp_path: Path) -> None:
+    killed_before_the_row(tmp_path)
+    store, rows = ObjectStore(tmp_path), FakeInstanceRecorder()
+    scan = threading.Thread(target=reconcile, args=(store, rows), kwargs={"now": NOW})
+    with store.scanned_alone():
+        scan.start()
+        scan.join(0.3)
+        assert scan.is_alive()
+        assert rows.instances == []
+    scan.join(10)
+    assert len(rows.instances) == 1
 
 
 def test_temporary_files_are_removed(tmp_path: Path) -> None:
