@@ -167,16 +167,21 @@ class FakeInstanceRecorder:
 
     def __init__(self, failure: Exception | None = None) -> None:
         self._lock = threading.Lock()
-        self._failure = failure
+        self.failure = failure
+        self.failed = 0
         self.instances: list[ReceivedInstance] = []
         self.urgent: list[bool] = []
         self.quarantined: list[tuple[str, str, str]] = []
+
+    def may_know(self, sop_instance_uid: str) -> bool:
+        with self._lock:
+            return any(instance.sop_instance_uid == sop_instance_uid for instance in self.instances)
 
     def record_newcomers(self, arrivals: Sequence[Arrival]) -> bool:
         uids = [arrival.instance.sop_instance_uid for arrival in arrivals]
         with self._lock:
             known = {instance.sop_instance_uid for instance in self.instances}
-            if self._failure is not None or len(set(uids)) < len(uids) or known & set(uids):
+            if self.failure is not None or len(set(uids)) < len(uids) or known & set(uids):
                 return False
         self.record_instances(arrivals)
         return True
@@ -189,8 +194,9 @@ class FakeInstanceRecorder:
 
     def record_instance(self, instance: ReceivedInstance, *, urgent: bool) -> str:
         with self._lock:
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                self.failed += 1
+                raise self.failure
             self.urgent.append(urgent)
             versions = [known for known in self.instances if known.sop_instance_uid == instance.sop_instance_uid]
             if any(known.digest == instance.digest for known in versions):

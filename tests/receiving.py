@@ -86,6 +86,7 @@ class Node:
 
     def kept_data_sets(self) -> dict[str, bytes]:
         """Return the data set bytes on disk by SOP Instance UID and version, after checking them against the recorded digest."""
+        wait_until(lambda: len(self.recorder.instances) >= len(self.files("received")))  # rows follow answers
         kept = {}
         for instance in self.recorder.instances:
             content = self.store.absolute(instance.path).read_bytes()[-instance.size_bytes :]

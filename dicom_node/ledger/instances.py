@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, and_, delete, exists, insert, or_, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
-from dicom_node.ledger.newcomers import record_newcomers
+from dicom_node.ledger.newcomers import is_known, record_newcomers
 from dicom_node.ledger.rows import Rows
 from dicom_node.ledger.tables import instances, quarantine, removals, studies
 from dicom_node.lifecycle import STUDY, StudyEvent, StudyState, after
@@ -83,6 +83,14 @@ class Instances(Rows):
         except _driver(self._engine.dialect).Error:
             return False
         return True
+
+    def may_know(self, sop_instance_uid: str) -> bool:
+        """Say whether there is a row of this instance; True also if nobody can tell without waiting."""
+        try:
+            with self._read_often() as transaction:
+                return is_known(transaction, sop_instance_uid)
+        except _driver(self._engine.dialect).Error:
+            return True
 
     def _all_are_new(self, arrivals: Sequence[Arrival]) -> bool:
         """Record instances the short way; False, and nothing is recorded, if one of them needs the long one."""

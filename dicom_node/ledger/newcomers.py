@@ -52,7 +52,13 @@ _begin_study = Prepared(
         }
     )
 )
+_is_known = Prepared(select(instances.c.version).where(instances.c.sop_instance_uid == bindparam("uid")))
 _add_instances = Prepared(insert(instances).values({name: bindparam(name) for name in _COLUMNS}))
+
+
+def is_known(transaction: DriverTransaction, sop_instance_uid: str) -> bool:
+    """Say whether an instance has a row."""
+    return _is_known.finds(transaction, uid=sop_instance_uid)
 
 
 def record_newcomers(transaction: DriverTransaction, arrivals: Sequence[Arrival]) -> None:

@@ -53,7 +53,7 @@ class _Compiled:
         self.sql = str(compiled)
         self._by_position = compiled.positiontup is not None
         self._names: tuple[str, ...] = tuple(compiled.positiontup or compiled.binds)
-        self._pick: Callable[[Mapping[str, object]], Sequence[object]] = itemgetter(*self._names)
+        self._pick = _picker(self._names)
         # What turns a value into one that the driver takes, by its place.
         processors = [compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect) for name in self._names]
         self._processors: list[tuple[int, Callable[[Any], Any]]] = [
@@ -65,3 +65,9 @@ class _Compiled:
         for place, process in self._processors:
             ready[place] = process(ready[place])
         return ready if self._by_position else dict(zip(self._names, ready, strict=True))
+
+
+def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, object]], Sequence[object]]:
+    if len(names) == 1:  # of which `itemgetter` would return the value alone
+        return lambda values: (values[names[0]],)
+    return itemgetter(*names)

@@ -142,6 +142,17 @@ class Rows:
             self._kept = connection
         failpoint("ledger.committed")
 
+    @contextmanager
+    def _read_often(self) -> Iterator[DriverTransaction]:
+        """Read on the connection of `_write_often`; nobody is waited for here either."""
+        with self._kept_lock:
+            connection = self._kept = self._kept or self._connection_to_keep()
+            cursor = connection.cursor()
+            try:
+                yield DriverTransaction(cursor=cursor, dialect=self._engine.dialect)
+            finally:
+                cursor.close()  # ends what was read, and so the transaction that SQLite makes of it
+
     def _begin_by_driver(self, connection: PoolProxiedConnection) -> DriverTransaction:
         cursor = connection.cursor()
         if self._engine.dialect.name == "sqlite":  # other drivers begin with the first statement

@@ -1,7 +1,8 @@
-"""One C-STORE request, from its first byte to its status: the promise of PS3.4 Annex B as this node keeps it.
+"""One C-STORE request, from its first byte to its status and its row: the promise of PS3.4 Annex B as this node keeps it.
 
-Success is answered only when the bytes are durable under a name of ours and the ledger has committed the row. Should the power fail
-before that row is on the disk, the start-up scan makes it again from the file.
+Success is answered only when the bytes are durable under a name of ours. That file is the record: it says all that the row of a new
+instance says, and the start-up scan makes the row of it if this process dies first. Of an instance that may be known the row says more
+than its file, so it is committed before the answer; and so is every row while the ledger takes none.
 """
 
 import enum
@@ -50,6 +51,9 @@ class RefusedError(Exception):
 class InstanceRecorder(Protocol):
     """The part of the ledger that reception needs. No process's death undoes what a call did that returned."""
 
+    def may_know(self, sop_instance_uid: str) -> bool:
+        """Say whether an instance was recorded before; True also if that cannot be told at once."""
+
     def record_newcomers(self, arrivals: Sequence[Arrival]) -> bool:
         """Record instances that nobody has sent before. False, and nothing is recorded, if that cannot be at once."""
 
@@ -89,8 +93,8 @@ class ArrivingDataSet:
     After the first failure the rest of the bytes is thrown away, and `file` raises that failure: so the peer is answered
     with a status instead of an abort, and a full disk is not filled further.
 
-    `header` is what the first piece of it says, None if that needs a second look; `named` and `arrival` are there once it is taken,
-    `answer` once all is done or nothing more can be.
+    `header` is what the first piece of it says, None if that needs a second look; `named`, `arrival` and `may_be_known` say something
+    once it is taken. `answer` is there as soon as the peer may be told, `recorded` True once the ledger was told and has decided.
     """
 
     def __init__(
@@ -106,7 +110,8 @@ class ArrivingDataSet:
         self.header: InstanceHeader | None = None
         self.named: NamedFile | None = None
         self.arrival: Arrival | None = None
-        self.synchronised = False
+        self.may_be_known = True
+        self.synchronised = self.recorded = False
         self.answer: Answer | None = None
         self._maximum_bytes = maximum_bytes
         self._check_space = check_space
@@ -118,6 +123,12 @@ class ArrivingDataSet:
             self._file = open_file()
         except (OSError, RefusedError) as exc:
             self._failure = exc
+
+    @property
+    def owes_row(self) -> bool:
+        """True while the ledger is to be told of it."""
+        refused = self.answer is not None and self.answer.instance is None
+        return self.arrival is not None and not self.recorded and not refused
 
     def write(self, data: memoryview, /) -> None:
         """Append a piece, which the caller may overwrite afterwards."""
@@ -187,6 +198,8 @@ class Reception:
         self._reserve_bytes = reserve_bytes
         self._urgent_calling_ae_titles = urgent_calling_ae_titles
         self._recorded = 0
+        self.behind = False
+        """True from when the ledger took no row, although it was waited for, until it takes one: nobody is answered before that."""
 
     def begin(self, request: StoreRequest, *, maximum_bytes: int | None = None) -> ArrivingDataSet:
         """Return the place for the data set of `request`. Never raises: what is wrong already is answered when all has come."""
@@ -212,23 +225,35 @@ class Reception:
             arriving.synchronised = True
             if arriving.named is not None and arriving.named.failure is not None:
                 arriving.answer = _failed(arriving.named.failure)
+            elif arriving.arrival is not None and not arriving.may_be_known and not self.behind:
+                arriving.answer = arriving.answer or _success(arriving.arrival)
 
     def record(self, batch: Sequence[ArrivingDataSet], *, wait: bool) -> None:
-        """Record what is durable and answer it. Without `wait`, what would mean to wait for the ledger has no answer afterwards."""
-        taken = [(arriving, arriving.arrival) for arriving in batch if arriving.answer is None and arriving.arrival is not None]
-        if not taken:
+        """Record what is durable, and answer what has no answer yet. Without `wait`, all may still owe their rows afterwards."""
+        owing = [(arriving, arriving.arrival) for arriving in batch if arriving.owes_row and arriving.arrival is not None]
+        if not owing:
             return
         try:
-            outcomes = self._outcomes([arrival for _, arrival in taken], wait=wait)
+            # Killed here, or refused by the ledger, what was answered has a file and no row.
+            failpoint("receive.answered")
+            outcomes = self._outcomes([arrival for _, arrival in owing], wait=wait)
             if outcomes:
                 failpoint("receive.recorded")
+                self.behind = False
         except Exception as exc:  # noqa: BLE001 - whatever ails the ledger, the senders are told
-            outcomes = (exc,) * len(taken)
-        for (arriving, arrival), outcome in zip(taken, outcomes, strict=False):
-            if isinstance(outcome, Exception):
+            self.behind = True
+            _log.error("instances_not_recorded", instances=len(owing), error=type(exc).__name__)
+            for arriving, _ in owing:
+                arriving.answer = arriving.answer or _not_recorded(exc)
+            return
+        for (arriving, arrival), outcome in zip(owing, outcomes, strict=False):
+            arriving.recorded = True
+            if not isinstance(outcome, Exception):
+                arriving.answer = arriving.answer or _success(arrival, recorded=str(outcome))
+            elif arriving.answer is None:
                 arriving.answer = _not_recorded(outcome)
-            else:
-                arriving.answer = Answer(status=Status.SUCCESS, instance=arrival.instance, recorded=str(outcome))
+            else:  # something is wrong with this row alone; the start-up scan tries again
+                _log.error("instance_not_recorded", sop_instance_uid=arriving.request.sop_instance_uid, error=type(outcome).__name__)
 
     def tidy(self) -> None:
         """Let the ledger move what it wrote to its place, now and then; waits for the disk."""
@@ -277,6 +302,7 @@ class Reception:
             path=path,
         )
         urgent = header.high_priority or request.calling_ae_title in self._urgent_calling_ae_titles
+        arriving.may_be_known = self._recorder.may_know(header.sop_instance_uid)
         arriving.arrival = Arrival(instance=instance, urgent=urgent)
         arriving.named = self._store.give_name(file, path)
 
@@ -312,6 +338,10 @@ class Reception:
     def _check_space(self) -> None:
         if self._store.free_bytes() < self._reserve_bytes:
             raise RefusedError(Status.OUT_OF_RESOURCES, "free space is below the reserve")
+
+
+def _success(arrival: Arrival, *, recorded: str = "new") -> Answer:
+    return Answer(status=Status.SUCCESS, instance=arrival.instance, recorded=recorded)
 
 
 def _failed(exc: Exception) -> Answer:

@@ -28,6 +28,9 @@ from dicom_node.upper_layer.negotiation import Offer
 _STOP_GRACE_S = 2.0
 _OPERATIONS_AT_ONCE = 16
 _BACKLOG = 1024
+_RECORDED_TOGETHER = 32
+_RECORDED_WITHIN_S = 0.05
+_TRY_AGAIN_S = 1.0
 _WAITING_CONNECTIONS = 128
 _log = structlog.get_logger(__name__)
 
@@ -82,6 +85,8 @@ class StorageScp:
             count=count,
         )
         self._durable: deque[Submission] = deque()
+        self._unrecorded: list[Submission] = []
+        self._will_record = False
         self._commit = GroupCommit(self._commit_batch, self._committed)
         self._service = StorageService(
             offer=Offer(
@@ -95,6 +100,7 @@ class StorageScp:
             peers=self._peers,
             reception=self._reception,
             submit=self._submit,
+            hurry=self._settle_soon,
             observer=observer,
         )
         self._listening = listening
@@ -135,7 +141,7 @@ class StorageScp:
         if self._listener is not None:
             self._listener.stop(grace_s=_STOP_GRACE_S)
             self._commit.stop()
-            self._answer(wait=True)
+            self._record_rest()
             self._listener.close()
         _log.info("stopped_listening", ae_title=self._ae_title)
 
@@ -159,21 +165,60 @@ class StorageScp:
     def _commit_batch(self, batch: Sequence[Submission]) -> None:
         arrived = [submission.arriving for submission in batch]
         waited = [arriving for arriving in arrived if arriving.synchronised]
-        self._reception.synchronise([arriving for arriving in arrived if not arriving.synchronised])
         self._reception.record(waited, wait=True)
+        self._reception.synchronise([arriving for arriving in arrived if not arriving.synchronised])
 
     def _committed(self, batch: Sequence[Submission]) -> None:
-        assert self._listener is not None
         self._durable.extend(batch)
-        self._listener.call(self._answer)
+        self._settle_soon()
         self._reception.tidy()
 
-    def _answer(self, *, wait: bool = False) -> None:
-        batch = [self._durable.popleft() for _ in range(len(self._durable))]
-        self._reception.record([submission.arriving for submission in batch], wait=wait)
+    def _settle_soon(self) -> None:
+        assert self._listener is not None
+        self._listener.call(self._settle)
+
+    def _settle(self) -> None:
+        """Answer what can be answered, and see to it that what owes a row gets one."""
+        settled = [self._durable.popleft() for _ in range(len(self._durable))]
+        self._unrecorded += [submission for submission in settled if submission.arriving.owes_row]
+        for submission in settled:
+            was_waited_for = submission.answered
+            submission.session.answer(submission)
+            if was_waited_for or not submission.arriving.owes_row:
+                submission.session.finish(submission)
+        if self._is_urgent():
+            self._record()
+        elif self._unrecorded and not self._will_record:
+            self._will_record = True
+            assert self._listener is not None
+            self._listener.call_later(_TRY_AGAIN_S if self._reception.behind else _RECORDED_WITHIN_S, self._record_at_last)
+
+    def _is_urgent(self) -> bool:
+        if any(not submission.answered for submission in self._unrecorded):
+            return True
+        several = len(self._unrecorded) >= _RECORDED_TOGETHER or any(submission.session.releasing for submission in self._unrecorded)
+        return several and not self._reception.behind
+
+    def _record_at_last(self) -> None:
+        self._will_record = False
+        self._record()
+
+    def _record(self) -> None:
+        """Record what owes a row; what has to be waited for goes to the other thread, and comes back through `_settle`."""
+        batch, self._unrecorded = self._unrecorded, []
+        self._reception.record([submission.arriving for submission in batch], wait=False)
         for submission in batch:
-            if submission.arriving.answer is None:
+            submission.session.answer(submission)
+            if submission.arriving.owes_row:
                 self._commit.submit(submission)
             else:
-                submission.session.answer(submission, submission.arriving.answer)
-                submission.arriving.discard()
+                submission.session.finish(submission)
+
+    def _record_rest(self) -> None:
+        """Once both threads have ended. What even now gets no row gets it from the next start-up scan."""
+        rest = [*self._unrecorded, *self._durable]
+        self._unrecorded.clear()
+        self._durable.clear()
+        self._reception.record([submission.arriving for submission in rest], wait=True)
+        for submission in rest:
+            submission.session.answer(submission)

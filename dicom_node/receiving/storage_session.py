@@ -18,6 +18,7 @@ from dicom_node.receiving.peers import Peers, Why
 from dicom_node.receiving.reception import Answer, ArrivingDataSet, Reception, Status, StoreRequest
 from dicom_node.tls.contexts import peer_certificate
 from dicom_node.upper_layer.listener import Connection
+from dicom_node.upper_layer.machine import State
 from dicom_node.upper_layer.messages import Command, CommandField, MessageError, Messages, encode_response
 from dicom_node.upper_layer.negotiation import AcceptedContext, Offer, accept, accepted_contexts, objection, operations_at_once
 from dicom_node.upper_layer.pdus import AssociateAccept, AssociateReject, AssociateRequest
@@ -38,12 +39,13 @@ class ReceptionObserver(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageService:
     """What all associations of a process share. `submit` takes a complete data set; `StorageSession.answer` must follow once it has its
-    answer."""
+    answer, and `finish` once it has its row. `hurry` is called if an association waits for that."""
 
     offer: Offer
     peers: Peers
     reception: Reception
     submit: Callable[["Submission"], None]
+    hurry: Callable[[], None]
     observer: ReceptionObserver | None
 
 
@@ -56,6 +58,7 @@ class Submission:
     command: Command
     arriving: ArrivingDataSet
     complete_at: float
+    answered: bool = False
 
 
 class StorageSession:
@@ -70,7 +73,8 @@ class StorageSession:
         self._window = 1
         self._log = _log
         self._arriving: ArrivingDataSet | None = None
-        self._releasing = False
+        self._unfinished: set[Submission] = set()
+        self.releasing = False
         self._stored = self._stored_bytes = 0
         self._refused: Counter[tuple[str, int]] = Counter()
         self.unanswered = 0
@@ -139,12 +143,17 @@ class StorageSession:
             self._respond(context_id, command, _UNRECOGNIZED_OPERATION)
             return
         self.unanswered += 1
-        self._service.submit(
-            Submission(session=self, context_id=context_id, command=command, arriving=arriving, complete_at=time.monotonic())
-        )
+        submission = Submission(session=self, context_id=context_id, command=command, arriving=arriving, complete_at=time.monotonic())
+        self._unfinished.add(submission)
+        self._service.submit(submission)
 
-    def answer(self, submission: Submission, answer: Answer) -> None:
-        """Tell the peer, if it is still there, what became of a data set."""
+    def answer(self, submission: Submission) -> None:
+        """Tell the peer, if it is still there, what became of a data set, once that is decided."""
+        answer = submission.arriving.answer
+        if answer is None or submission.answered:
+            return
+        submission.answered = True
+        submission.arriving.discard()
         self.unanswered -= 1
         if answer.instance is None:
             self._refused[submission.command.sop_class_uid, int(answer.status)] += 1
@@ -153,16 +162,24 @@ class StorageSession:
             self._stored_bytes += submission.arriving.size_bytes
         if not self._connection.waiting:
             self._respond(submission.context_id, submission.command, answer.status, answer.comment)
-            self._release_if_done()
         self._connection.flush()  # also where the peer is gone: it may have waited with reading, and so with noticing it
         seconds = time.monotonic() - submission.complete_at
         _log_answer(self._log, submission.arriving, answer, seconds)
         if self._service.observer is not None:
             self._service.observer.on_instance(answer.status, seconds, submission.arriving.size_bytes)
 
+    def finish(self, submission: Submission) -> None:
+        """A data set was answered, and its row is there or will have to be waited for. May be said twice."""
+        self._unfinished.discard(submission)
+        if self.releasing:
+            self._release_if_done()
+            self._connection.flush()
+
     def on_release(self) -> None:
-        """Release the association as soon as everything is answered."""
-        self._releasing = True
+        """Release the association as soon as everything is answered and recorded: then whoever asks the ledger finds it."""
+        self.releasing = True
+        if self._unfinished:
+            self._service.hurry()
         self._release_if_done()
 
     def on_end(self, *, aborted: bool) -> None:
@@ -218,7 +235,7 @@ class StorageSession:
 
     def _release_if_done(self) -> None:
         acceptor = self._connection.acceptor
-        if self._releasing and not self.unanswered and acceptor is not None and acceptor.associated:
+        if not self._unfinished and acceptor is not None and acceptor.state is State.AWAITING_RELEASE_RESPONSE:
             acceptor.release()
 
     def _abort(self) -> None:

@@ -5,6 +5,8 @@ handed on from there. Whatever may wait for a disk is done elsewhere and comes b
 """
 
 import contextlib
+import heapq
+import itertools
 import os
 import select
 import socket
@@ -206,6 +208,8 @@ class Listener:
         self.buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._connections: dict[int, Connection] = {}
         self._calls: deque[Callable[[], None]] = deque()
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
         self._wake = os.eventfd(0)
         self._poll = select.epoll()
         self._poll.register(self._wake, _READ)
@@ -241,6 +245,10 @@ class Listener:
         self._calls.append(function)
         os.eventfd_write(self._wake, 1)
 
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call `function` in so many seconds, unless the listener is stopped by then; from the listener's thread."""
+        heapq.heappush(self._later, (time.monotonic() + seconds, next(self._order), function))
+
     def watch(self, connection: Connection, events: int) -> None:
         """Wait for these events of a connection."""
         self._poll.modify(connection.socket.fileno(), events)
@@ -255,7 +263,8 @@ class Listener:
         look_every_s = min(_LONGEST_LOOK_S, self._timeout_s / 4)
         next_look = time.monotonic() + look_every_s
         while self._stop_at is None or self._connections:
-            events = self._poll.poll(0 if self._calls else max(0.0, next_look - time.monotonic()))
+            wake_at = min(next_look, self._later[0][0]) if self._later else next_look
+            events = self._poll.poll(0 if self._calls else max(0.0, wake_at - time.monotonic()))
             now = time.monotonic()
             for descriptor, _ in events:
                 if descriptor == self._wake:
@@ -266,6 +275,8 @@ class Listener:
                     self._accept(now)
             for _ in range(len(self._calls)):
                 self._call(self._calls.popleft())
+            while self._later and self._later[0][0] <= now:
+                self._call(heapq.heappop(self._later)[2])
             if now >= next_look:
                 self._look_at_clock(now)
                 next_look = now + look_every_s

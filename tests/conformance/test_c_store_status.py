@@ -191,10 +191,15 @@ def test_a_store_that_cannot_be_written_is_answered_with_a700(tmp_path: Path) ->
         assert store_once(node, encoded(ct_slice()))[0] == SUCCESS
 
 
-def test_an_instance_that_the_ledger_cannot_record_is_never_acknowledged(tmp_path: Path) -> None:
+def test_a_ledger_that_takes_no_row_ends_the_acknowledging_until_it_takes_all_it_is_owed(tmp_path: Path) -> None:
     recorder = FakeInstanceRecorder(failure=OSError(errno.ENOSPC, "database or disk is full"))
     with receiving(tmp_path, recorder=recorder) as node:
-        assert store_once(node, encoded(ct_slice())) == (OUT_OF_RESOURCES, "cannot record the instance: OSError")
+        assert store_once(node, encoded(ct_slice())) == (SUCCESS, ""), "its file says all that its row would"
+        other = encoded(ct_slice(f"{INSTANCE}.1"))
+        assert store_once(node, other, sop_instance_uid=f"{INSTANCE}.1") == (OUT_OF_RESOURCES, "cannot record the instance: OSError")
+        recorder.failure = None
+        assert store_once(node, other, sop_instance_uid=f"{INSTANCE}.1")[0] == SUCCESS
+        assert len(node.kept_data_sets()) == 2
 
 
 def test_a_deflated_data_set_is_kept_deflated(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""Nothing is answered with success before its batch is durable, and one instance's failure is not that of its batch."""
+"""Nothing is answered with success before its batch is durable, its row follows, and one instance's failure is not that of its batch."""
 
 import errno
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -14,13 +15,14 @@ from typing import cast
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from dicom_node.keeping.object_store import ObjectStore
+from dicom_node.keeping.object_store import NamedFile, ObjectStore
 from dicom_node.ledger import Ledger, Recorded
 from dicom_node.receiving.group_commit import GroupCommit
 from dicom_node.receiving.reception import Answer, ArrivingDataSet, Reception, Status, StoreRequest
 from dicom_node.receiving.storage_session import Submission
 from dicom_node.study import Arrival, ReceivedInstance
-from tests.associating import CT, EXPLICIT, Requestor, echo, store
+from dicom_node.upper_layer import pdus
+from tests.associating import CT, EXPLICIT, RELEASE_RQ, Requestor, echo, store
 from tests.fakes import FakeInstanceRecorder
 from tests.receiving import ct_slice, encoded, receiving, wait_until
 
@@ -34,7 +36,7 @@ class SlowRecorder(FakeInstanceRecorder):
         self.asked = threading.Semaphore(0)
 
     def record_newcomers(self, arrivals: Sequence[Arrival]) -> bool:
-        return False
+        return self.may_commit.is_set() and super().record_newcomers(arrivals)
 
     def record_instances(self, arrivals: Sequence[Arrival]) -> list[str]:
         self.asked.release()
@@ -50,26 +52,123 @@ def say_instance(port: int, number: int) -> Requestor:
     return peer
 
 
-def test_nobody_is_answered_before_the_batch_is_committed_and_then_everybody_is(tmp_path: Path) -> None:
-    recorder = SlowRecorder()
-    with receiving(tmp_path, recorder=recorder) as node:
+def hears_nothing(peer: Requestor) -> bool:
+    peer.socket.settimeout(0.05)
+    try:
+        peer.hear()
+    except TimeoutError:
+        return True
+    finally:
+        peer.socket.settimeout(10)
+    return False
+
+
+def hears_status(peer: Requestor) -> int | None:
+    answer = peer.hear()
+    assert answer is not None
+    return answer.status
+
+
+def hears_release(peer: Requestor) -> bool:
+    answer = peer.hear()
+    return answer is not None and answer.kind == pdus.RELEASE_RP
+
+
+def test_nobody_is_answered_before_the_batch_is_durable_and_then_everybody_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end, begun, to_disk = threading.Event(), threading.Semaphore(0), ObjectStore.synchronise_all
+
+    def synchronise_all(store: ObjectStore, files: Sequence[NamedFile]) -> None:
+        begun.release()
+        assert may_end.wait(20)
+        to_disk(store, files)
+
+    monkeypatch.setattr(ObjectStore, "synchronise_all", synchronise_all)
+    with receiving(tmp_path) as node:
         peers = [say_instance(node.port, 0)]
-        assert recorder.asked.acquire(timeout=10)
+        assert begun.acquire(timeout=10)
         peers += [say_instance(node.port, number) for number in range(1, 9)]
         wait_until(lambda: len(node.files("received")) == 9)
+        assert all(hears_nothing(peer) for peer in peers)
+        may_end.set()
+        assert [hears_status(peer) for peer in peers] == [Status.SUCCESS] * 9
         for peer in peers:
-            peer.socket.settimeout(0.05)
-            with pytest.raises(TimeoutError):
-                peer.hear()
-        recorder.may_commit.set()
-        for peer in peers:
-            peer.socket.settimeout(10)
-            answer = peer.hear()
-            assert answer is not None
-            assert answer.status == Status.SUCCESS
             peer.socket.close()
-        assert len(recorder.instances) == 9
+        wait_until(lambda: len(node.recorder.instances) == 9)
         assert node.files("incoming") == []
+
+
+def test_the_row_of_a_new_instance_follows_its_answer_soon(tmp_path: Path) -> None:
+    with receiving(tmp_path) as node:
+        peer = say_instance(node.port, 0)
+        assert hears_status(peer) == Status.SUCCESS
+        wait_until(lambda: len(node.recorder.instances) == 1)
+        peer.socket.close()
+
+
+def test_an_association_is_released_when_the_rows_are_there(tmp_path: Path) -> None:
+    recorder = SlowRecorder()
+    with receiving(tmp_path, recorder=recorder) as node:
+        peer = say_instance(node.port, 0)
+        assert hears_status(peer) == Status.SUCCESS
+        peer.say(RELEASE_RQ)
+        assert recorder.asked.acquire(timeout=10)
+        assert hears_nothing(peer)
+        recorder.may_commit.set()
+        assert hears_release(peer)
+        assert len(recorder.instances) == 1
+
+
+def test_an_instance_that_may_be_known_is_answered_after_its_row(tmp_path: Path) -> None:
+    recorder = SlowRecorder()
+    with receiving(tmp_path, recorder=recorder) as node:
+        recorder.may_commit.set()
+        peers = [say_instance(node.port, 0)]
+        assert hears_status(peers[0]) == Status.SUCCESS
+        wait_until(lambda: len(recorder.instances) == 1)
+        recorder.may_commit.clear()
+        peers.append(say_instance(node.port, 0))
+        assert recorder.asked.acquire(timeout=10)
+        assert hears_nothing(peers[1])
+        recorder.may_commit.set()
+        assert hears_status(peers[1]) == Status.SUCCESS
+        assert len(recorder.instances) == 1
+        for peer in peers:
+            peer.socket.close()
+
+
+def test_while_the_ledger_takes_no_row_nobody_is_told_success_and_afterwards_every_row_is_there(tmp_path: Path) -> None:
+    recorder = FakeInstanceRecorder(failure=OperationalError("INSERT", {}, Exception("disk full")))
+    with receiving(tmp_path, recorder=recorder) as node:
+        with say_instance(node.port, 0) as first:
+            assert hears_status(first) == Status.SUCCESS, "its file says all"
+            first.say(RELEASE_RQ)
+            assert hears_release(first), "the ledger was waited for once"
+        for number in range(1, 40):
+            with say_instance(node.port, number) as refused:
+                assert hears_status(refused) == Status.OUT_OF_RESOURCES
+        recorder.failure = None
+        with say_instance(node.port, 40) as last:
+            assert hears_status(last) == Status.SUCCESS
+        wait_until(lambda: {one.sop_instance_uid for one in recorder.instances} == {"2.25.1", "2.25.41"})
+
+
+def test_an_owed_row_is_tried_again_without_anybody_sending(tmp_path: Path) -> None:
+    recorder = FakeInstanceRecorder(failure=OperationalError("INSERT", {}, Exception("disk full")))
+    with receiving(tmp_path, recorder=recorder) as node, say_instance(node.port, 0) as peer:
+        assert hears_status(peer) == Status.SUCCESS
+        wait_until(lambda: recorder.failed >= 2)
+        recorder.failure = None
+        wait_until(lambda: len(recorder.instances) == 1)
+
+
+def test_the_last_rows_are_written_when_it_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dicom_node.receiving.scp._RECORDED_WITHIN_S", 1000.0)
+    with receiving(tmp_path) as node:
+        peer = say_instance(node.port, 0)
+        assert hears_status(peer) == Status.SUCCESS
+        peer.socket.close()
+        assert node.recorder.instances == []
+    assert len(node.recorder.instances) == 1
 
 
 def test_what_comes_while_a_batch_is_written_is_the_next_batch() -> None:
@@ -98,24 +197,20 @@ def test_a_locked_ledger_holds_up_nobody_but_those_whose_rows_it_is_to_take(tmp_
         receiving(tmp_path / "node", recorder=ledger) as node,
     ):
         other.execute("BEGIN IMMEDIATE")
-        storing = say_instance(node.port, 0)
-        wait_until(lambda: len(list((tmp_path / "node/received").rglob("*.dcm"))) == 1)
+        before = say_instance(node.port, 0)
+        assert hears_status(before) == Status.SUCCESS
+        time.sleep(0.1)  # the row of the first is due, and waited for
+        storing = say_instance(node.port, 1)
+        wait_until(lambda: len(list((tmp_path / "node/received").rglob("*.dcm"))) == 2)
         echoing = Requestor(node.port)
         echoing.associate()
         for _ in range(3):
             echoing.say(echo())
-            answer = echoing.hear()
-            assert answer is not None
-            assert answer.status == Status.SUCCESS
-        storing.socket.settimeout(0.05)
-        with pytest.raises(TimeoutError):
-            storing.hear()
+            assert hears_status(echoing) == Status.SUCCESS
+        assert hears_nothing(storing)
         other.execute("ROLLBACK")
-        storing.socket.settimeout(10)
-        answer = storing.hear()
-        assert answer is not None
-        assert answer.status == Status.SUCCESS
-        assert len(ledger.known_paths()) == 1
+        assert hears_status(storing) == Status.SUCCESS
+        wait_until(lambda: len(ledger.known_paths()) == 2)
 
 
 def reception(folder: Path, recorder: FakeInstanceRecorder) -> Reception:
@@ -163,7 +258,7 @@ def test_each_of_a_batch_gets_its_own_answer_in_order(tmp_path: Path) -> None:
     ]
     answers = complete(received_by, batch)
     assert [answer.status for answer in answers] == [0x0000, 0xC000, 0xA900, 0x0000, 0x0000]
-    assert [answer.recorded for answer in answers] == ["new", "", "", "new", "duplicate"]
+    assert [answer.recorded for answer in answers] == ["new", "", "", "new", "new"]
     assert len(recorder.instances) == 2
     assert len(recorder.quarantined) == 1
     assert list((tmp_path / "incoming").iterdir()) == []
@@ -180,10 +275,11 @@ def test_a_file_that_cannot_be_placed_fails_alone(tmp_path: Path) -> None:
     assert len(recorder.instances) == 2
 
 
-def test_a_ledger_that_fails_lets_nobody_in_the_batch_believe_in_success(tmp_path: Path) -> None:
+def test_a_ledger_that_fails_lets_nobody_in_the_next_batch_believe_in_success(tmp_path: Path) -> None:
     recorder = FakeInstanceRecorder(failure=OperationalError("INSERT", {}, Exception("database is locked")))
     received_by = reception(tmp_path, recorder)
-    answers = complete(received_by, [arriving(received_by, number) for number in range(3)])
+    complete(received_by, [arriving(received_by, 0)])
+    answers = complete(received_by, [arriving(received_by, number) for number in range(1, 4)])
     assert {(answer.status, answer.comment) for answer in answers} == {(0xA700, "cannot record the instance: OperationalError")}
 
 
@@ -290,6 +386,22 @@ def test_a_newcomer_is_not_one_if_it_is_known_or_somebody_must_be_waited_for(tmp
         other.execute("ROLLBACK")
     assert len(ledger.known_paths()) == 1
     assert ledger.record_instances(both) == (Recorded.NEW, Recorded.DUPLICATE)
+
+
+def test_an_instance_may_be_known_if_it_has_a_row_or_nobody_can_tell(tmp_path: Path, ledger: Ledger) -> None:
+    assert not ledger.may_know("1.2.3.1")
+    assert ledger.record_newcomers([Arrival(instance=instance(1), urgent=False)])
+    assert ledger.may_know("1.2.3.1")
+    assert not ledger.may_know("1.2.3.2")
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert not ledger.may_know("1.2.3.2"), "who writes holds up nobody who reads"
+        other.execute("ROLLBACK")
+    ledger.record_instances([Arrival(instance=instance(2), urgent=False)])
+    assert ledger.may_know("1.2.3.2"), "also of what others wrote since"
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)) as other:
+        other.execute("ALTER TABLE instances RENAME TO elsewhere")
+        assert ledger.may_know("1.2.3.3")
 
 
 def test_what_was_recorded_at_once_goes_to_the_database_when_asked(tmp_path: Path, ledger: Ledger) -> None:
