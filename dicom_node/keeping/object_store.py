@@ -179,6 +179,10 @@ class ObjectStore:
         """Say whether a file is there."""
         return self.absolute(relative).exists()
 
+    def is_empty(self, relative: Path) -> bool:
+        """Say whether a file holds nothing: not even what stands before every data set."""
+        return self.absolute(relative).stat().st_size == 0
+
     def files_in(self, folder: str) -> Iterator[Path]:
         """Yield the relative path of every file below a folder of the store, folder by folder."""
         for path in (self._folder / folder).rglob("*"):

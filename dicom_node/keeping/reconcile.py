@@ -37,7 +37,7 @@ class Reconciled:
 def reconcile(
     store: ObjectStore, ledger: ReconcilableLedger, *, now: datetime, urgent_calling_ae_titles: tuple[str, ...] = ()
 ) -> Reconciled:
-    """Record each received or quarantined file that has no row, and remove temporary files that nobody writes any more.
+    """Record each received or quarantined file that has no row, and remove temporary and empty files that nobody writes any more.
 
     A whole file without a row counts as received: the node was killed between the two and the sender never got an answer, or the power
     failed after the answer and before the row was on the disk.
@@ -52,6 +52,10 @@ def _reconcile(store: ObjectStore, ledger: ReconcilableLedger, *, now: datetime,
     temporary_removed = store.remove_abandoned()
     found_again = quarantined = 0
     for path in _without_row(store, ledger, store.received_folders()):
+        if store.is_empty(path):  # its name outlived a loss of power, and nothing else of it; nobody was answered for it
+            store.remove((path,))
+            temporary_removed += 1
+            continue
         store.synchronise(path)  # the node may have been killed after it was named and before that
         found = _read(store, path)
         if found is None:

@@ -84,6 +84,15 @@ def row(path: Path) -> dict[str, object]:
         return dict(found)
 
 
+def test_a_name_that_outlived_a_loss_of_power_without_its_bytes_goes(tmp_path: Path, ledger: Ledger) -> None:
+    killed_before_the_row(tmp_path / "objects")
+    (kept,) = (tmp_path / "objects/received").rglob("*.dcm")
+    os.truncate(kept, 0)
+    assert reconcile(ObjectStore(tmp_path / "objects"), ledger, now=NOW) == Reconciled(found_again=0, quarantined=0, temporary_removed=1)
+    assert not kept.exists()
+    assert ledger.known_paths() == frozenset()
+
+
 @pytest.mark.parametrize("damage", [b"flipped", b"", b"no DICOM at all"])
 def test_a_file_that_is_not_what_its_name_says_goes_to_quarantine(tmp_path: Path, damage: bytes) -> None:
     killed_before_the_row(tmp_path)
