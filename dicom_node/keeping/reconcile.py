@@ -54,6 +54,7 @@ def _reconcile(store: ObjectStore, ledger: ReconcilableLedger, *, now: datetime,
     for path in _without_row(store, ledger, store.received_folders()):
         if store.is_empty(path):  # its name outlived a loss of power, and nothing else of it; nobody was answered for it
             store.remove((path,))
+            _log.warning("empty_file_removed", path=path.as_posix())
             temporary_removed += 1
             continue
         store.synchronise(path)  # the node may have been killed after it was named and before that

@@ -93,7 +93,7 @@ def test_a_name_that_outlived_a_loss_of_power_without_its_bytes_goes(tmp_path: P
     assert ledger.known_paths() == frozenset()
 
 
-@pytest.mark.parametrize("damage", [b"flipped", b"", b"no DICOM at all"])
+@pytest.mark.parametrize("damage", [b"flipped", b"no DICOM at all"])
 def test_a_file_that_is_not_what_its_name_says_goes_to_quarantine(tmp_path: Path, damage: bytes) -> None:
     killed_before_the_row(tmp_path)
     (path,) = (tmp_path / "received").rglob("*.dcm")
