@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
@@ -178,6 +179,10 @@ class ObjectStore:
     def has(self, relative: Path) -> bool:
         """Say whether a file is there."""
         return self.absolute(relative).exists()
+
+    def written_at(self, relative: Path) -> datetime:
+        """Return when a file was last written to."""
+        return datetime.fromtimestamp(self.absolute(relative).stat().st_mtime, tz=UTC)
 
     def is_empty(self, relative: Path) -> bool:
         """Say whether a file holds nothing: not even what stands before every data set."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -39,8 +39,8 @@ def reconcile(
 ) -> Reconciled:
     """Record each received or quarantined file that has no row, and remove temporary and empty files that nobody writes any more.
 
-    A whole file without a row counts as received: the node was killed between the two and the sender never got an answer, or the power
-    failed after the answer and before the row was on the disk.
+    A whole file without a row counts as received: the node was killed between the two, before or after the sender got its answer, or the
+    power failed before the row was on the disk. What arrived first is recorded first, so that the newest version of an instance stays that.
     Safe while other processes receive: recording is idempotent, and their temporary files are locked. One process scans at a time, and
     before it receives: so nobody's new file can take the place of a torn one between the look at that and its way to quarantine.
     """
@@ -52,7 +52,7 @@ def _reconcile(store: ObjectStore, ledger: ReconcilableLedger, *, now: datetime,
     temporary_removed = store.remove_abandoned()
     found_again = quarantined = 0
     for path in _without_row(store, ledger, store.received_folders()):
-        if store.is_empty(path):  # its name outlived a loss of power, and nothing else of it; nobody was answered for it
+        if store.is_empty(path):  # its name outlived a loss of power, and nothing else of it; it was never synchronised
             store.remove((path,))
             _log.warning("empty_file_removed", path=path.as_posix())
             temporary_removed += 1
@@ -84,7 +84,8 @@ def _without_row(store: ObjectStore, ledger: ReconcilableLedger, folders: Iterab
     """Yield the files that no row accounts for, folder by folder: a store may hold millions."""
     for folder in folders:
         known = ledger.known_paths(folder)
-        yield from sorted(path for path in store.files_in(folder) if path.as_posix() not in known)
+        found = [path for path in store.files_in(folder) if path.as_posix() not in known]
+        yield from sorted(found, key=lambda path: (store.written_at(path), path))
 
 
 def _read(store: ObjectStore, path: Path) -> tuple[ReceivedInstance, bool] | None:
@@ -97,7 +98,7 @@ def _read(store: ObjectStore, path: Path) -> tuple[ReceivedInstance, bool] | Non
         start = file.tell()
         digest = data_set_digest(file)
         size_bytes = file.tell() - start
-        received_at = datetime.fromtimestamp(store.absolute(path).stat().st_mtime, tz=UTC)
+        received_at = store.written_at(path)
         file.seek(start)
         from dicom_node.receiving.header_peek import peek  # noqa: PLC0415 - it loads pydicom, which a scan that finds nothing does not need
 

@@ -9,7 +9,7 @@ import hashlib
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -161,7 +161,7 @@ class _Look:
 
     def _is_young(self, path: str) -> bool:
         try:
-            return self._now - _written_at(self._store, Path(path)) < _YOUNG
+            return self._now - self._store.written_at(Path(path)) < _YOUNG
         except FileNotFoundError:
             return True
 
@@ -175,10 +175,6 @@ class _Ahead(Generic[_Value]):
 
     def step(self) -> None:
         self.next = next(self._values, None)
-
-
-def _written_at(store: ObjectStore, path: Path) -> datetime:
-    return datetime.fromtimestamp(store.absolute(path).stat().st_mtime, tz=UTC)
 
 
 def _size_and_digest(path: Path, kind: FileKind) -> tuple[int, str]:
@@ -239,7 +235,7 @@ def remove_unused(ledger: Ledger, store: ObjectStore, paths: Sequence[Path]) -> 
     written = []
     for path in paths:
         try:
-            written.append((path, _written_at(store, path)))
+            written.append((path, store.written_at(path)))
         except FileNotFoundError:
             continue
     return len(ledger.remove_unreferenced(written, store.remove))

@@ -199,7 +199,7 @@ class Reception:
         self._urgent_calling_ae_titles = urgent_calling_ae_titles
         self._recorded = 0
         self.behind = False
-        """True from when the ledger took no row, although it was waited for, until it takes one: nobody is answered before that."""
+        """True from when the ledger failed to take rows until it takes some: nobody is answered 0x0000 before that."""
 
     def begin(self, request: StoreRequest, *, maximum_bytes: int | None = None) -> ArrivingDataSet:
         """Return the place for the data set of `request`. Never raises: what is wrong already is answered when all has come."""

@@ -191,7 +191,7 @@ def test_a_store_that_cannot_be_written_is_answered_with_a700(tmp_path: Path) ->
         assert store_once(node, encoded(ct_slice()))[0] == SUCCESS
 
 
-def test_a_ledger_that_takes_no_row_ends_the_acknowledging_until_it_takes_all_it_is_owed(tmp_path: Path) -> None:
+def test_a_ledger_that_takes_no_row_ends_the_acknowledging_until_it_takes_rows_again(tmp_path: Path) -> None:
     recorder = FakeInstanceRecorder(failure=OSError(errno.ENOSPC, "database or disk is full"))
     with receiving(tmp_path, recorder=recorder) as node:
         assert store_once(node, encoded(ct_slice())) == (SUCCESS, ""), "its file says all that its row would"

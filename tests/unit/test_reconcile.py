@@ -84,6 +84,21 @@ def row(path: Path) -> dict[str, object]:
         return dict(found)
 
 
+@pytest.mark.parametrize("newer", [7, 8])
+def test_the_version_that_arrived_last_is_the_newest_also_if_none_had_a_row(tmp_path: Path, newer: int) -> None:
+    kept: list[Path] = []
+    for shade in (15 - newer, newer):
+        with receiving(tmp_path, recorder=FakeInstanceRecorder(failure=RuntimeError("killed here"))) as node:
+            assert store_once(node, encoded(ct_slice(shade=shade)))[0] == 0x0000
+        (new,) = {*(tmp_path / "received").rglob("*.dcm")} - {*kept}
+        os.utime(new, (len(kept) + 1, len(kept) + 1))
+        kept.append(new)
+    rows = FakeInstanceRecorder()
+    reconcile(ObjectStore(tmp_path), rows, now=NOW)
+    assert [tmp_path / instance.path for instance in rows.instances] == kept
+    assert [instance.version for instance in rows.instances] == [1, 2]
+
+
 def test_a_name_that_outlived_a_loss_of_power_without_its_bytes_goes(tmp_path: Path, ledger: Ledger) -> None:
     killed_before_the_row(tmp_path / "objects")
     (kept,) = (tmp_path / "objects/received").rglob("*.dcm")
