@@ -311,12 +311,14 @@ class Listener:
             return
         self._accepting = wanted
         if wanted:
-            # Several processes may wait on one socket; a connection is to wake one of them.
+            # Several processes may wait on one socket; a connection is to wake one of them, the one that has waited longest.
             self._poll.register(self._listening, _READ | select.EPOLLEXCLUSIVE)
         else:
             self._poll.unregister(self._listening)
 
     def _accept(self, now: float) -> None:
+        self._accept_more(wanted=False)
+        self._accept_more(wanted=True)  # at the end of the queue: associations that come one by one are shared out
         for _ in range(_ACCEPTS_AT_ONCE):
             try:
                 accepted, (address, *_) = self._listening.accept()
