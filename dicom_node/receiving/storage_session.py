@@ -12,10 +12,11 @@ from structlog.typing import FilteringBoundLogger
 
 from dicom_node import audit
 from dicom_node.audit.events import InstancesRefused
+from dicom_node.receiving.arriving_data_set import Answer, ArrivingDataSet, Status, StoreRequest
 from dicom_node.receiving.capabilities import VERIFICATION_SOP_CLASS
 from dicom_node.receiving.instance_header import is_valid_uid
 from dicom_node.receiving.peers import Peers, Why
-from dicom_node.receiving.reception import Answer, ArrivingDataSet, Reception, Status, StoreRequest
+from dicom_node.receiving.reception import Reception
 from dicom_node.tls.contexts import peer_certificate
 from dicom_node.upper_layer.listener import Connection
 from dicom_node.upper_layer.machine import State

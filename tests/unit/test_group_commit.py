@@ -17,8 +17,9 @@ from sqlalchemy.exc import OperationalError
 
 from dicom_node.keeping.object_store import NamedFile, ObjectStore
 from dicom_node.ledger import Ledger, Recorded
+from dicom_node.receiving.arriving_data_set import Answer, ArrivingDataSet, Status, StoreRequest
 from dicom_node.receiving.group_commit import GroupCommit
-from dicom_node.receiving.reception import Answer, ArrivingDataSet, Reception, Status, StoreRequest
+from dicom_node.receiving.reception import Reception
 from dicom_node.receiving.storage_session import Submission
 from dicom_node.study import Arrival, ReceivedInstance
 from dicom_node.upper_layer import pdus
