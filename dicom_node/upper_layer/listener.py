@@ -13,7 +13,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Thread
 from typing import Protocol
 
@@ -317,8 +317,18 @@ class Listener:
             self._poll.unregister(self._listening)
 
     def _accept(self, now: float) -> None:
-        self._accept_more(wanted=False)
-        self._accept_more(wanted=True)  # at the end of the queue: associations that come one by one are shared out
+        accepted = list(self._accepted())
+        if accepted and self._accepting:  # to the end of the queue: associations that come one by one are shared out
+            self._accept_more(wanted=False)
+            self._accept_more(wanted=True)
+        for connected, address in accepted:
+            if self._may_connect(address):
+                self._serve(connected, address, now)
+            else:
+                connected.close()
+
+    def _accepted(self) -> Iterator[tuple[socket.socket, str]]:
+        """Yield connections that are there, with their addresses."""
         for _ in range(_ACCEPTS_AT_ONCE):
             try:
                 accepted, (address, *_) = self._listening.accept()
@@ -328,10 +338,7 @@ class Listener:
                 _log.error("connection_not_accepted", reason=exc.strerror)
                 self._accept_more(wanted=False)
                 return
-            if not self._may_connect(address):
-                accepted.close()
-                continue
-            self._serve(accepted, address, now)
+            yield accepted, address
 
     def _serve(self, accepted: socket.socket, address: str, now: float) -> None:
         accepted.setblocking(False)
