@@ -309,12 +309,23 @@ class Listener:
     def _accept_more(self, *, wanted: bool) -> None:
         if wanted == self._accepting:
             return
-        self._accepting = wanted
-        if wanted:
-            # Several processes may wait on one socket; a connection is to wake one of them, the one that has waited longest.
-            self._poll.register(self._listening, _READ | select.EPOLLEXCLUSIVE)
-        else:
+        if not wanted:
             self._poll.unregister(self._listening)
+        elif not self._watches(self._listening, _READ | select.EPOLLEXCLUSIVE):
+            return  # it is tried again at the next look at the clock
+        self._accepting = wanted
+
+    def _watches(self, watched: socket.socket, events: int) -> bool:
+        """Wait for events of a socket from now on; False if the kernel has no room for one more.
+
+        Several processes may wait on one socket; EPOLLEXCLUSIVE wakes one of them, the one that has waited longest.
+        """
+        try:
+            self._poll.register(watched, events)
+        except OSError as exc:
+            _log.error("connection_not_accepted", reason=exc.strerror)
+            return False
+        return True
 
     def _accept(self, now: float) -> None:
         accepted = list(self._accepted())
@@ -353,8 +364,10 @@ class Listener:
         if len(self._connections) >= self._maximum_waiting:
             self._make_room()
         connection = Connection(self, accepted, address, now)
+        if not self._watches(accepted, _READ):
+            accepted.close()
+            return
         self._connections[accepted.fileno()] = connection
-        self._poll.register(accepted, _READ)
         self._ready(connection, now)
 
     def _make_room(self) -> None:
