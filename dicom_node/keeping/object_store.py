@@ -5,7 +5,7 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from dicom_node.failpoints import failpoint
 from dicom_node.keeping.incoming_file import IncomingFile
+from dicom_node.keeping.kernel_synchroniser import KernelSynchroniser
 from dicom_node.keeping.synchronising import synchronise
 
 _INCOMING = Path("incoming")
@@ -158,6 +159,25 @@ class ObjectStore:
         named.file.synchronise()
         if not named.is_first:
             os.replace(named.file.path, named.target)  # noqa: PTH105 - as `_place`
+
+    def synchronise_aside(self, named: "NamedFile", kernel: KernelSynchroniser | None, ended: Callable[[], None]) -> bool:
+        """As `synchronise_all`, without waiting: `ended` is called when it is done. False if that cannot be, and nothing was done.
+
+        Raises:
+            OSError: as `IncomingFile.synchronise`, before anything was done.
+        """
+
+        def note(failure: OSError | None) -> None:
+            named.failure = failure
+            ended()
+
+        if not named.is_first:
+            return False
+        failpoint("store.written")
+        if not self._power_loss:
+            ended()
+            return True
+        return kernel is not None and kernel.submit(named.file.descriptor, _folder_of(named.target), note)
 
     def quarantine(self, source: Path) -> Path:
         """Move a file of the store out of the way, durably; return its new relative path."""

@@ -15,6 +15,7 @@ import structlog
 
 from dicom_node.failpoints import failpoint
 from dicom_node.keeping.incoming_file import IncomingFile
+from dicom_node.keeping.kernel_synchroniser import KernelSynchroniser
 from dicom_node.keeping.object_store import ObjectStore, quarantine_path, received_path
 from dicom_node.keeping.part10 import preamble_and_file_meta
 from dicom_node.receiving.arriving_data_set import Answer, ArrivingDataSet, RefusedError, Status, StoreRequest
@@ -75,15 +76,37 @@ class Reception:
         arriving.end()
         self._take(arriving, may_wait=False)
 
+    def synchronise_aside(self, arriving: ArrivingDataSet, kernel: KernelSynchroniser | None, ended: Callable[[], None]) -> bool:
+        """As `synchronise`, of what `prepare` took, without waiting: `ended` is called when it is done. False if that cannot be."""
+
+        def note() -> None:
+            self._note_synchronised([arriving])
+            ended()
+
+        if arriving.named is None or arriving.answer is not None:
+            return False
+        try:
+            return self._store.synchronise_aside(arriving.named, kernel, note)
+        except OSError as exc:
+            arriving.answer = _failed(exc)
+            return False
+
     def synchronise(self, batch: Sequence[ArrivingDataSet]) -> None:
         """Make complete data sets durable, together, and answer those that cannot be taken; waits for the disk."""
         for arriving in batch:
             self._take(arriving, may_wait=True)
         try:
             self._store.synchronise_all([arriving.named for arriving in batch if arriving.named is not None])
+        except Exception as exc:  # noqa: BLE001 - the SCP answers and goes on, whatever a batch does to it
+            for arriving in batch:
+                arriving.answer = arriving.answer or _failed(exc)
+        self._note_synchronised(batch)
+
+    def _note_synchronised(self, batch: Sequence[ArrivingDataSet]) -> None:
+        try:
             # Killed here, the files have no rows: the start-up scan records them, and the senders, never answered, send again.
             failpoint("receive.kept")
-        except Exception as exc:  # noqa: BLE001 - the SCP answers and goes on, whatever a batch does to it
+        except Exception as exc:  # noqa: BLE001 - as in `synchronise`
             for arriving in batch:
                 arriving.answer = arriving.answer or _failed(exc)
         for arriving in batch:

@@ -14,6 +14,7 @@ import structlog
 
 from config.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from config.receiving import ReceiveSection
+from dicom_node.keeping.kernel_synchroniser import KernelSynchroniser
 from dicom_node.keeping.object_store import ObjectStore
 from dicom_node.quiet import keep_libraries_silent
 from dicom_node.receiving.capabilities import SUPPORTED_SOP_CLASSES, TRANSFER_SYNTAXES
@@ -86,7 +87,9 @@ class StorageScp:
         )
         self._durable: deque[Submission] = deque()
         self._unrecorded: list[Submission] = []
-        self._will_record = False
+        self._waited_for: set[Submission] = set()
+        self._will_settle = self._will_record = False
+        self._kernel: KernelSynchroniser | None = None
         self._commit = GroupCommit(self._commit_batch, self._committed)
         self._service = StorageService(
             offer=Offer(
@@ -132,6 +135,10 @@ class StorageScp:
             may_connect=self._may_connect,
             context=context,
         )
+        if self._settings.durability == "power-loss":
+            self._kernel = KernelSynchroniser.if_possible()
+        if self._kernel is not None:
+            self._listener.attend(self._kernel.descriptor, self._kernel.collect)
         self._commit.start()
         self._listener.start()
         _log.info("listening", ae_title=self._ae_title, host=self._settings.host, port=self.port)
@@ -141,6 +148,8 @@ class StorageScp:
         if self._listener is not None:
             self._listener.stop(grace_s=_STOP_GRACE_S)
             self._commit.stop()
+            if self._kernel is not None:
+                self._kernel.close()
             self._record_rest()
             self._listener.close()
         _log.info("stopped_listening", ae_title=self._ae_title)
@@ -159,8 +168,14 @@ class StorageScp:
     # A data set's way. The listener's thread does all that waits for nothing, so that threads seldom wait for each other.
 
     def _submit(self, submission: Submission) -> None:
+        def ended() -> None:
+            self._durable.append(submission)
+            self._settle_soon()
+
         self._reception.prepare(submission.arriving)
-        self._commit.submit(submission)
+        # While the ledger keeps rows waiting, who comes now waits behind them: else there was no end to the rows that are owed.
+        if self._waited_for or not self._reception.synchronise_aside(submission.arriving, self._kernel, ended):
+            self._commit.submit(submission)
 
     def _commit_batch(self, batch: Sequence[Submission]) -> None:
         arrived = [submission.arriving for submission in batch]
@@ -174,15 +189,19 @@ class StorageScp:
         self._reception.tidy()
 
     def _settle_soon(self) -> None:
-        assert self._listener is not None
-        self._listener.call(self._settle)
+        if not self._will_settle:
+            self._will_settle = True
+            assert self._listener is not None
+            self._listener.call(self._settle)
 
     def _settle(self) -> None:
         """Answer what can be answered, and see to it that what owes a row gets one."""
+        self._will_settle = False
         settled = [self._durable.popleft() for _ in range(len(self._durable))]
         self._unrecorded += [submission for submission in settled if submission.arriving.owes_row]
         for submission in settled:
-            was_waited_for = submission.answered
+            was_waited_for = submission in self._waited_for
+            self._waited_for.discard(submission)
             submission.session.answer(submission)
             if was_waited_for or not submission.arriving.owes_row:
                 submission.session.finish(submission)
@@ -210,6 +229,7 @@ class StorageScp:
         for submission in batch:
             submission.session.answer(submission)
             if submission.arriving.owes_row:
+                self._waited_for.add(submission)
                 self._commit.submit(submission)
             else:
                 submission.session.finish(submission)

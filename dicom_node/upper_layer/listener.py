@@ -14,7 +14,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from threading import Thread
+from threading import Thread, get_ident
 from typing import Protocol
 
 import structlog
@@ -207,6 +207,7 @@ class Listener:
         self.maximum_pdu_bytes = maximum_pdu_bytes
         self.buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._connections: dict[int, Connection] = {}
+        self._attended: dict[int, Callable[[], None]] = {}
         self._calls: deque[Callable[[], None]] = deque()
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -243,11 +244,17 @@ class Listener:
     def call(self, function: Callable[[], None]) -> None:
         """Let the listener's thread call `function` soon; from any thread."""
         self._calls.append(function)
-        os.eventfd_write(self._wake, 1)
+        if get_ident() != self._thread.ident:
+            os.eventfd_write(self._wake, 1)
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         """Call `function` in so many seconds, unless the listener is stopped by then; from the listener's thread."""
         heapq.heappush(self._later, (time.monotonic() + seconds, next(self._order), function))
+
+    def attend(self, descriptor: int, function: Callable[[], None]) -> None:
+        """Call `function` whenever `descriptor` can be read from; to be asked for before the start."""
+        self._attended[descriptor] = function
+        self._poll.register(descriptor, _READ)
 
     def watch(self, connection: Connection, events: int) -> None:
         """Wait for these events of a connection."""
@@ -271,6 +278,8 @@ class Listener:
                     os.eventfd_read(self._wake)
                 elif (connection := self._connections.get(descriptor)) is not None:
                     self._ready(connection, now)
+                elif (function := self._attended.get(descriptor)) is not None:
+                    self._call(function)
                 elif self._accepting:
                     self._accept(now)
             for _ in range(len(self._calls)):

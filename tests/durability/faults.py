@@ -45,6 +45,7 @@ PURGES = tuple(name for name in POINTS if name.startswith("purge."))
 STORE = tuple(name for name in POINTS if name.startswith("store."))
 LEDGER = tuple(name for name in POINTS if name.startswith("ledger."))
 STEPS = tuple(name for name in POINTS if name not in {*PURGES, *STORE, *LEDGER})
+RECORDED = (2, 4)  # studies, and instances of each, of the life whose file operations are recorded
 DISK_FAULTS = {Action.ENOSPC: "disk full", Action.EROFS: "read-only file system", Action.EIO: "input or output error"}
 
 
@@ -57,7 +58,7 @@ def prepare(cases):
     """Make in this process what every case uses, before it is forked."""
     empty_ledger()
     loaded(likeness())
-    for studies, instances in ((1, 2), (1, 3), (2, 2), (3, 2), (4, 2)):
+    for studies, instances in ((1, 2), (1, 3), (2, 2), (3, 2), (4, 2), RECORDED):
         radiographs(studies, instances)
     if any(case.kind.startswith("power loss") for case in cases):
         recorded_life()
@@ -251,7 +252,7 @@ def recorded_life():
     initial = {"ledger.sqlite": (place.data / "ledger.sqlite").read_bytes()}
     node = start_traced(place)
     eventually(lambda: node.poll() is not None or answers(port), "the recorded node listens", timeout_s=180)
-    ended = reap(start_modality(place, port, files(), associations=2), within_s=120)
+    ended = reap(start_modality(place, port, files(*RECORDED), associations=2), within_s=120)
     if ended != 0 or node.wait(timeout=120) != 0:
         raise AssertionError(f"the recorded life failed: modality {ended}, node {node.returncode}")
     return recording(place, initial)
@@ -261,20 +262,32 @@ def power_lost(share, *, keep_some):
     """The power goes after `share` of what a node does; of what was not synchronised nothing is left, or any part."""
 
     def run(place):
-        life = recorded_life()
-        moments = life.moments()
-        number = moments[int(share * (len(moments) - 1))]
+        moments = recorded_life().moments()
+        number = int(share * (len(moments) - 1))
         rng = random.Random(number)
-        port, struck = prepared(place), Struck(faults=1)
-        (place.data / "ledger.sqlite").unlink()
-        acknowledged = life.crash(number, (lambda: rng.random() < 0.5) if keep_some else (lambda: False), place)
-        place.acknowledged_file.write_text("".join(f"{uid} {at}\n" for uid, at in acknowledged.items()))
-        left = [path for path in files() if Instance(path).sop_instance_uid not in acknowledged]
-        finish(place, start_modality(place, port, left), struck)
-        return struck
+        return _after_power_loss(place, moments[number], (lambda: rng.random() < 0.5) if keep_some else (lambda: False))
 
     what = "any part" if keep_some else "nothing"
     return Case(kind=f"power loss; of what was not synchronised, {what} survives", name=f"at {share:.4f}", run=run)
+
+
+def power_lost_when_answered(number):
+    """The power goes when the modality hears of the `number`-th instance that it is stored; only what was synchronised is left."""
+
+    def run(place):
+        return _after_power_loss(place, sorted(recorded_life().acknowledged.values())[number - 1], lambda: False)
+
+    return Case(kind="power loss; of what was not synchronised, nothing survives", name=f"answer {number}", run=run)
+
+
+def _after_power_loss(place, at, keep):
+    port, struck = prepared(place), Struck(faults=1)
+    (place.data / "ledger.sqlite").unlink()
+    acknowledged = recorded_life().crash(at, keep, place)
+    place.acknowledged_file.write_text("".join(f"{uid} {heard}\n" for uid, heard in acknowledged.items()))
+    left = [path for path in files(*RECORDED) if Instance(path).sop_instance_uid not in acknowledged]
+    finish(place, start_modality(place, port, left), struck)
+    return struck
 
 
 def two_senders(number):
@@ -383,6 +396,7 @@ def gate() -> Iterator[Case]:
         yield from (on_a_full_disk(number) for number in range(2))
     if can_trace():
         yield from (power_lost(point / 12, keep_some=keep_some) for point in range(1, 13) for keep_some in (False, True))
+        yield from (power_lost_when_answered(number) for number in range(1, RECORDED[0] * RECORDED[1] + 1))
     for kind in (ledger_locked, ledger_damaged, ledger_gone, two_senders, half_sent):
         yield kind(1)
     yield from (clock_jumps(number) for number in range(2))
@@ -400,6 +414,7 @@ def long_run() -> Iterator[Case]:
         yield from (on_a_full_disk(number) for number in range(30))
     if can_trace():
         yield from (power_lost(point / 140, keep_some=keep_some) for point in range(140) for keep_some in (False, True))
+        yield from (power_lost_when_answered(number) for number in range(1, RECORDED[0] * RECORDED[1] + 1))
     yield from (kind(number) for kind in (ledger_locked, ledger_damaged, ledger_gone, two_senders) for number in range(10))
     yield from (half_sent(number) for number in range(18))
     yield from (clock_jumps(number) for number in range(25))

@@ -18,7 +18,8 @@ from tests.durability.life import Place
 ROOT = Path(__file__).parents[2]
 CALLS = (
     "openat,open,creat,close,dup,dup2,dup3,fcntl,write,pwrite64,writev,pwritev,ftruncate,truncate,fsync,fdatasync,"
-    "rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir,lseek,copy_file_range,sendfile,fallocate"
+    "rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir,lseek,copy_file_range,sendfile,fallocate,"
+    "io_submit,io_getevents"
 )
 _LINE = re.compile(r"^(\d+) +(\d+\.\d+) (.*)$")
 _RESUMED = re.compile(r"^<\.\.\. \w+ resumed>(.*)$")
@@ -107,24 +108,44 @@ class _File:
     now: bytearray = field(default_factory=bytearray)
     synced: bytes = b""
     since: list = field(default_factory=list)
+    changes: int = 0
 
     def write(self, offset, data):
         _write(self.now, offset, data)
-        self.since.append((offset, data))
+        self._note(offset, data)
 
     def truncate(self, size):
         _truncate(self.now, size)
-        self.since.append((size, None))
+        self._note(size, None)
 
-    def sync(self):
-        self.synced, self.since = bytes(self.now), []
+    def sync(self, changes=None):
+        """Synchronise all, or the first so many changes."""
+        if changes is None or changes >= self.changes:
+            self.synced, self.since = bytes(self.now), []
+            return
+        content = bytearray(self.synced)
+        for number, offset, data in self.since:
+            if number <= changes:
+                _apply(content, offset, data)
+        self.synced, self.since = bytes(content), [one for one in self.since if one[0] > changes]
 
     def after_power_loss(self, keep):
         content = bytearray(self.synced)
-        for offset, data in self.since:
+        for _, offset, data in self.since:
             if keep():
-                _truncate(content, offset) if data is None else _write(content, offset, data)
+                _apply(content, offset, data)
         return bytes(content)
+
+    def _note(self, offset, data):
+        self.changes += 1
+        self.since.append((self.changes, offset, data))
+
+
+def _apply(content, offset, data):
+    if data is None:
+        _truncate(content, offset)
+    else:
+        _write(content, offset, data)
 
 
 def _write(content, offset, data):
@@ -158,10 +179,14 @@ class Disk:
         self.folders = {self.top, *(os.path.dirname(path) for path in self.names)}  # noqa: PTH120 - paths are strings here
         self.durable_folders = set(self.folders)
         self.open = {}
+        self.renamed = {}  # path -> number of the last call that changed what is there
+        self.submitted = {}  # what an io_submit is known by -> what was open, and the changes that it makes durable
+        self.number = 0
 
     def apply(self, call):
         """Do what a call did."""
         handler = getattr(self, f"_{call.name}", None)
+        self.number += 1
         if handler is not None:
             handler(call)
 
@@ -198,6 +223,7 @@ class Disk:
             return
         if path not in self.names:
             self.names[path] = _File()
+            self.renamed[path] = self.number
         if "O_TRUNC" in call.arguments:
             self.names[path].truncate(0)
         self.open[call.result] = _Open(file=self.names[path], folder=None, append="O_APPEND" in call.arguments)
@@ -246,22 +272,42 @@ class Disk:
 
     def _fsync(self, call):
         known = self.open.get(call.numbers()[0])
-        if known is None:
-            return
+        if known is not None:
+            self._synchronise(known, known.file.changes if known.file is not None else self.number)
+
+    def _synchronise(self, known, changes):
+        """Make durable what was so when an fsync began: the first so many changes of a file, or what calls up to that number did."""
         if known.folder is None:
-            known.file.sync()
+            known.file.sync(changes)
             return
         for path in self.names.keys() | self.durable.keys():
-            if os.path.dirname(path) == known.folder:  # noqa: PTH120 - as above
+            if os.path.dirname(path) == known.folder and self.renamed.get(path, 0) <= changes:  # noqa: PTH120 - as above
                 _same(self.durable, self.names, path)
-        self.durable_folders |= {folder for folder in self.folders if os.path.dirname(folder) == known.folder}  # noqa: PTH120 - as above
+        made = {folder for folder in self.folders if self.renamed.get(folder, 0) <= changes}
+        self.durable_folders |= {folder for folder in made if os.path.dirname(folder) == known.folder}  # noqa: PTH120 - as above
 
     _fdatasync = _fsync
+
+    def _io_submit(self, call):
+        found = re.findall(r"aio_data=(0x[0-9a-f]+|0)[^}]*?aio_lio_opcode=IOCB_CMD_(\w+)[^}]*?aio_fildes=(\d+)", call.arguments)
+        for data, operation, descriptor in found[: call.result]:
+            if (known := self.open.get(int(descriptor))) is None:
+                continue
+            if operation not in {"FSYNC", "FDSYNC"}:
+                raise NotImplementedError(f"{operation} on a file of the node: teach the simulation")
+            self.submitted[data] = known, known.file.changes if known.file is not None else self.number
+
+    def _io_getevents(self, call):
+        for data, result in re.findall(r"data=(0x[0-9a-f]+|0)[^}]*?res=(-?\d+)", call.arguments):
+            known, changes = self.submitted.pop(data, (None, 0))
+            if known is not None and result == "0":
+                self._synchronise(known, changes)
 
     def _linkat(self, call):
         source, target = map(os.fsdecode, call.texts()[:2])
         if self._mine(target) and source in self.names:
             self.names[target] = self.names[source]
+            self.renamed[target] = self.number
 
     _link = _linkat
 
@@ -269,11 +315,14 @@ class Disk:
         source, target = map(os.fsdecode, call.texts()[:2])
         if self._mine(target) and source in self.names:
             self.names[target] = self.names.pop(source)
+            self.renamed[source] = self.renamed[target] = self.number
 
     _rename = _renameat2 = _renameat
 
     def _unlinkat(self, call):
-        self.names.pop(os.fsdecode(call.texts()[0]), None)
+        path = os.fsdecode(call.texts()[0])
+        self.names.pop(path, None)
+        self.renamed[path] = self.number
 
     _unlink = _unlinkat
 
@@ -281,6 +330,7 @@ class Disk:
         path = os.fsdecode(call.texts()[0])
         if self._mine(path):
             self.folders.add(path)
+            self.renamed[path] = self.number
 
     _mkdir = _mkdirat
 
@@ -307,14 +357,16 @@ class Recording:
     acknowledged: dict
 
     def moments(self):
-        """The indices of the calls after which a crash finds something new: those that change a file of the node."""
-        return [number for number, call in enumerate(self.calls) if call.name not in {"elsewhere", "close", "lseek", "fcntl", "openat"}]
+        """When something new is to be found after a crash: the ends of the calls that change a file of the node."""
+        return [call.ended for call in self.calls if call.name not in {"elsewhere", "close", "lseek", "fcntl", "openat"}]
 
-    def crash(self, number, keep, place):
-        """Make of `place` what is found after a power loss right after call `number`; return the instances acknowledged before."""
+    def crash(self, at, keep, place):
+        """Make of `place` what is found after a power loss at that time; return the instances acknowledged until then."""
         disk = Disk(self.top, self.initial)
         archive = Disk(self.reports, {})
-        for call in self.calls[: number + 1]:
+        for call in self.calls:
+            if call.ended > at:
+                break
             disk.apply(call)
             archive.apply(call)
         for relative, data in disk.after_power_loss(keep).items():
@@ -324,8 +376,7 @@ class Recording:
         for path, file in archive.names.items():  # the archive is another machine: it keeps what it took
             if path.endswith(".dcm"):
                 (place.reports / Path(path).name).write_bytes(file.now)
-        moment = self.calls[number].ended
-        return {uid: at for uid, at in self.acknowledged.items() if at < moment}
+        return {uid: heard for uid, heard in self.acknowledged.items() if heard <= at}
 
 
 def recording(place: Place, initial):

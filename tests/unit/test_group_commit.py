@@ -1,8 +1,10 @@
 """Nothing is answered with success before its batch is durable, its row follows, and one instance's failure is not that of its batch."""
 
 import errno
+import os
 import shutil
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Sequence
@@ -10,11 +12,14 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from caio import linux_aio
 from sqlalchemy.exc import OperationalError
 
+from dicom_node.keeping.kernel_synchroniser import KernelSynchroniser
 from dicom_node.keeping.object_store import NamedFile, ObjectStore
 from dicom_node.ledger import Ledger, Recorded
 from dicom_node.receiving.arriving_data_set import Answer, ArrivingDataSet, Status, StoreRequest
@@ -75,18 +80,33 @@ def hears_release(peer: Requestor) -> bool:
     return answer is not None and answer.kind == pdus.RELEASE_RP
 
 
+@pytest.fixture(params=[512, 1 << 26, 1], ids=["the kernel synchronises", "the kernel refuses", "there is no room"])
+def synchronised_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who synchronises: the kernel's threads, or the committing thread: more requests than fs.aio-max-nr are asked for, or too few."""
+    monkeypatch.setattr("dicom_node.keeping.kernel_synchroniser._AT_ONCE", request.param)
+
+
+@pytest.mark.usefixtures("synchronised_by")
 def test_nobody_is_answered_before_the_batch_is_durable_and_then_everybody_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    may_end, begun, to_disk = threading.Event(), threading.Semaphore(0), ObjectStore.synchronise_all
+    may_end, waited, to_disk, collect = threading.Event(), threading.Semaphore(0), ObjectStore.synchronise_all, KernelSynchroniser.collect
 
     def synchronise_all(store: ObjectStore, files: Sequence[NamedFile]) -> None:
-        begun.release()
+        waited.release()
         assert may_end.wait(20)
         to_disk(store, files)
 
+    def collect_later(kernel: KernelSynchroniser) -> None:
+        waited.release()
+        if may_end.is_set():
+            collect(kernel)
+        else:
+            time.sleep(0.001)  # the descriptor stays readable
+
     monkeypatch.setattr(ObjectStore, "synchronise_all", synchronise_all)
+    monkeypatch.setattr(KernelSynchroniser, "collect", collect_later)
     with receiving(tmp_path) as node:
         peers = [say_instance(node.port, 0)]
-        assert begun.acquire(timeout=10)
+        assert waited.acquire(timeout=10)
         peers += [say_instance(node.port, number) for number in range(1, 9)]
         wait_until(lambda: len(node.files("received")) == 9)
         assert all(hears_nothing(peer) for peer in peers)
@@ -96,6 +116,38 @@ def test_nobody_is_answered_before_the_batch_is_durable_and_then_everybody_is(tm
             peer.socket.close()
         wait_until(lambda: len(node.recorder.instances) == 9)
         assert node.files("incoming") == []
+
+
+@pytest.mark.parametrize(("failing", "says"), [("file", "EPIPE"), ("folder", "EPIPE"), ("folder", "EAGAIN")])
+def test_what_the_kernel_could_not_synchronise_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, says: str
+) -> None:
+    """In place of one fsync, a write to a pipe that nobody reads: the kernel tells its failure as it tells that of an fsync.
+
+    Or it takes only the first of two, because the second means a descriptor that is not open.
+    """
+    operation = linux_aio.Operation
+    reading, pipe = os.pipe()
+    os.close(reading)
+
+    def fsync(descriptor: int) -> linux_aio.Operation:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) != (failing == "folder"):
+            return operation.fsync(descriptor)
+        return operation.write(b"x", pipe, 0) if says == "EPIPE" else operation.fsync(1 << 30)
+
+    with receiving(tmp_path) as node, os.fdopen(pipe):
+        with say_instance(node.port, 0) as peer:
+            assert hears_status(peer) == Status.SUCCESS, "in a new folder: the committing thread does it"
+        monkeypatch.setattr(linux_aio, "Operation", SimpleNamespace(fsync=fsync))
+        with say_instance(node.port, 1) as peer:
+            refused = peer.hear()
+        assert refused is not None
+        assert refused.status == Status.OUT_OF_RESOURCES
+        assert f"cannot write: {says}".encode() in refused.body
+        monkeypatch.undo()
+        with say_instance(node.port, 1) as peer:
+            assert hears_status(peer) == Status.SUCCESS
+        wait_until(lambda: [one.sop_instance_uid for one in node.recorder.instances] == ["2.25.1", "2.25.2"])
 
 
 def test_the_row_of_a_new_instance_follows_its_answer_soon(tmp_path: Path) -> None:

@@ -1,0 +1,107 @@
+"""Files and folders made durable by the kernel's own threads: Linux AIO, fsync by io_submit(2). No thread of ours waits for the disk."""
+
+import errno
+import os
+import select
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+from caio import linux_aio
+
+_AT_ONCE = 512
+_NEGATIVE = 1 << 63  # results come as unsigned numbers of 64 bits
+_log = structlog.get_logger(__name__)
+
+
+class KernelSynchroniser:
+    """What was submitted is synchronised in any order, all at once. To be used by one thread at a time."""
+
+    def __init__(self) -> None:
+        """Raises:
+        OSError: this kernel, or what confines this process, has no such thing, or no more of it (fs.aio-max-nr).
+        """
+        try:
+            self._context = linux_aio.Context(_AT_ONCE)
+        except (AttributeError, SystemError) as exc:  # built for another system; refused
+            raise OSError(errno.ENOSYS, f"no asynchronous input and output: {exc}") from exc
+        self._submitted = 0
+        self._ended: deque[tuple[Callable[[OSError | None], None], OSError | None]] = deque()
+        self._folders: dict[str, int] = {}
+
+    @classmethod
+    def if_possible(cls) -> "KernelSynchroniser | None":
+        """Return one, or None where there can be none."""
+        try:
+            return cls()
+        except OSError as exc:
+            _log.warning("kernel_synchronises_nothing", reason=exc.strerror)
+            return None
+
+    @property
+    def descriptor(self) -> int:
+        """Can be read from when something has ended: then it is time to `collect`."""
+        return int(self._context.fileno)
+
+    def submit(self, descriptor: int, folder: str, ended: Callable[[OSError | None], None]) -> bool:
+        """Let an open file and the names in a folder be made durable.
+
+        `collect` calls `ended` afterwards, with what went wrong. False, and nothing will be called, if there is no room: then it is for
+        the caller to wait for the disk. A failure is told to one of them only, so nothing that was submitted may be tried again.
+        """
+        if self._submitted + 2 > _AT_ONCE:
+            return False
+        failure: OSError | None = None
+        left = 2
+
+        def one_ended(result: int) -> None:
+            nonlocal failure, left
+            self._submitted -= 1
+            left -= 1
+            if result >= _NEGATIVE:
+                failure = _failure(2 * _NEGATIVE - result)
+            if left == 0:
+                self._ended.append((ended, failure))
+
+        try:
+            operations = [linux_aio.Operation.fsync(place) for place in (descriptor, self._descriptor_of(folder))]
+            for operation in operations:
+                operation.set_callback(one_ended)
+            taken = self._context.submit(*operations)
+        except (OSError, OverflowError, SystemError, ValueError):
+            return False
+        self._submitted += taken
+        if taken < len(operations):
+            left, failure = taken, _failure(errno.EAGAIN)
+        return True
+
+    def collect(self) -> None:
+        """Call what is to be called of all that has ended. Waits for nothing."""
+        try:
+            self._context.poll()
+        except BlockingIOError:
+            return
+        self._context.process_events()
+        while self._ended:
+            ended, failure = self._ended.popleft()
+            ended(failure)
+
+    def close(self) -> None:
+        """Wait until all has ended, `collect`, and give everything back."""
+        waiting = select.poll()
+        waiting.register(self.descriptor, select.POLLIN)
+        while self._submitted:
+            waiting.poll()
+            self.collect()
+        for descriptor in self._folders.values():
+            os.close(descriptor)
+        self._folders.clear()
+
+    def _descriptor_of(self, folder: str) -> int:
+        if folder not in self._folders:
+            self._folders[folder] = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self._folders[folder]
+
+
+def _failure(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
