@@ -19,12 +19,14 @@ class KernelSynchroniser:
 
     def __init__(self) -> None:
         """Raises:
-        OSError: this kernel, or what confines this process, has no such thing, or no more of it (fs.aio-max-nr).
+        OSError: this kernel, or what confines this process, has no such thing, or no more of it (fs.aio-max-nr); or `caio` has not.
         """
+        if linux_aio is None:
+            raise OSError(errno.ENOSYS, "caio has no compiled part for this kernel, machine and Python")
         try:
             self._context = linux_aio.Context(_AT_ONCE)
-        except (AttributeError, SystemError) as exc:  # built for another system; refused
-            raise OSError(errno.ENOSYS, f"no asynchronous input and output: {exc}") from exc
+        except SystemError as exc:
+            raise OSError(errno.EAGAIN, f"refused by the kernel: {exc}") from exc
         self._submitted = 0
         self._ended: deque[tuple[Callable[[OSError | None], None], OSError | None]] = deque()
         self._folders: dict[str, int] = {}

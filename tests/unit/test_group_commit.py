@@ -118,6 +118,15 @@ def test_nobody_is_answered_before_the_batch_is_durable_and_then_everybody_is(tm
         assert node.files("incoming") == []
 
 
+def test_without_the_compiled_part_of_the_library_a_thread_synchronises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dicom_node.keeping.kernel_synchroniser.linux_aio", None)  # as the library has it then
+    assert KernelSynchroniser.if_possible() is None
+    with receiving(tmp_path) as node:
+        for number in range(2):
+            with say_instance(node.port, number) as peer:
+                assert hears_status(peer) == Status.SUCCESS
+
+
 @pytest.mark.parametrize(("failing", "says"), [("file", "EPIPE"), ("folder", "EPIPE"), ("folder", "EAGAIN")])
 def test_what_the_kernel_could_not_synchronise_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, says: str
@@ -126,6 +135,8 @@ def test_what_the_kernel_could_not_synchronise_is_not_taken(
 
     Or it takes only the first of two, because the second means a descriptor that is not open.
     """
+    if KernelSynchroniser.if_possible() is None:
+        pytest.skip("this kernel synchronises nothing")
     operation = linux_aio.Operation
     reading, pipe = os.pipe()
     os.close(reading)
