@@ -29,7 +29,6 @@ class KernelSynchroniser:
             raise OSError(errno.EAGAIN, f"refused by the kernel: {exc}") from exc
         self._submitted = 0
         self._ended: deque[tuple[Callable[[OSError | None], None], OSError | None]] = deque()
-        self._folders: dict[str, int] = {}
 
     @classmethod
     def if_possible(cls) -> "KernelSynchroniser | None":
@@ -66,12 +65,19 @@ class KernelSynchroniser:
                 self._ended.append((ended, failure))
 
         try:
-            operations = [linux_aio.Operation.fsync(place) for place in (descriptor, self._descriptor_of(folder))]
+            # Opened for each: of those that share an open folder, only one is told of a failure. The kernel keeps it open meanwhile.
+            opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            operations = [linux_aio.Operation.fsync(place) for place in (descriptor, opened)]
             for operation in operations:
                 operation.set_callback(one_ended)
             taken = self._context.submit(*operations)
-        except (OSError, OverflowError, SystemError, ValueError):
+        except (OverflowError, SystemError, ValueError):
             return False
+        finally:
+            os.close(opened)
         self._submitted += taken
         if taken < len(operations):
             left, failure = taken, _failure(errno.EAGAIN)
@@ -89,20 +95,12 @@ class KernelSynchroniser:
             ended(failure)
 
     def close(self) -> None:
-        """Wait until all has ended, `collect`, and give everything back."""
+        """Wait until all has ended, and `collect`."""
         waiting = select.poll()
         waiting.register(self.descriptor, select.POLLIN)
         while self._submitted:
             waiting.poll()
             self.collect()
-        for descriptor in self._folders.values():
-            os.close(descriptor)
-        self._folders.clear()
-
-    def _descriptor_of(self, folder: str) -> int:
-        if folder not in self._folders:
-            self._folders[folder] = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        return self._folders[folder]
 
 
 def _failure(number: int) -> OSError:

@@ -87,7 +87,7 @@ class Reception:
             return False
         try:
             return self._store.synchronise_aside(arriving.named, kernel, note)
-        except OSError as exc:
+        except Exception as exc:  # noqa: BLE001 - as in `synchronise`
             arriving.answer = _failed(exc)
             return False
 

@@ -29,6 +29,7 @@ from tests.durability.life import CALLING, Place, forked, live, send_until_ackno
 LATER = timedelta(days=100)
 """When stock is taken: no file is young then, so that every orphan counts."""
 REAPED_S = 120.0
+MEMORY_DISK = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 ROUTES = {
     "routes": [{"name": "quality-only", "when": [{"attribute": "Modality", "equals": "DX"}]}, {"name": "rest", "no_analysis": "no route"}]
 }

@@ -6,12 +6,9 @@ import os
 import random
 import signal
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from functools import cache
-from pathlib import Path
 
 import structlog
 
@@ -22,7 +19,6 @@ from tests.builders import phantom, radiograph_file, uid
 from tests.durability.cases import (
     Case,
     Struck,
-    answers,
     can_mount,
     empty_ledger,
     finish,
@@ -32,20 +28,19 @@ from tests.durability.cases import (
     reap,
     start_modality,
 )
-from tests.durability.life import CALLING, Place, forked, live, loaded, send_until_acknowledged
+from tests.durability.life import CALLING, forked, live, loaded, send_until_acknowledged
 from tests.durability.modality import Association, Instance, send
 from tests.durability.outage import outage
-from tests.durability.power_loss import can_trace, recording, start_traced
-from tests.waiting import eventually
+from tests.durability.power_cuts import RECORDED, power_lost, power_lost_when_answered, recorded_life
+from tests.durability.power_loss import can_trace
 
 SEED = 20260105
-MEMORY_DISK = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 KILLED = -signal.SIGKILL
 PURGES = tuple(name for name in POINTS if name.startswith("purge."))
 STORE = tuple(name for name in POINTS if name.startswith("store."))
 LEDGER = tuple(name for name in POINTS if name.startswith("ledger."))
 STEPS = tuple(name for name in POINTS if name not in {*PURGES, *STORE, *LEDGER})
-RECORDED = (2, 4)  # studies, and instances of each, of the life whose file operations are recorded
+ERRING = ("store.written", "receive.kept", "route.selected", "analyse.begun", "encode.begun", "deliver.sent")
 DISK_FAULTS = {Action.ENOSPC: "disk full", Action.EROFS: "read-only file system", Action.EIO: "input or output error"}
 
 
@@ -242,54 +237,6 @@ def _jumping(rng):
     return lambda: utc_now() + (by if time.monotonic() > at else timedelta())
 
 
-@cache
-def recorded_life():
-    """A node's life with everything that it did to its files; made once, by a traced process."""
-    folder = Path(tempfile.mkdtemp(prefix="recorded-", dir=MEMORY_DISK))
-    place = Place(folder=folder)
-    place.data.mkdir()
-    port = prepared(place)
-    initial = {"ledger.sqlite": (place.data / "ledger.sqlite").read_bytes()}
-    node = start_traced(place)
-    eventually(lambda: node.poll() is not None or answers(port), "the recorded node listens", timeout_s=180)
-    ended = reap(start_modality(place, port, files(*RECORDED), associations=2), within_s=120)
-    if ended != 0 or node.wait(timeout=120) != 0:
-        raise AssertionError(f"the recorded life failed: modality {ended}, node {node.returncode}")
-    return recording(place, initial)
-
-
-def power_lost(share, *, keep_some):
-    """The power goes after `share` of what a node does; of what was not synchronised nothing is left, or any part."""
-
-    def run(place):
-        moments = recorded_life().moments()
-        number = int(share * (len(moments) - 1))
-        rng = random.Random(number)
-        return _after_power_loss(place, moments[number], (lambda: rng.random() < 0.5) if keep_some else (lambda: False))
-
-    what = "any part" if keep_some else "nothing"
-    return Case(kind=f"power loss; of what was not synchronised, {what} survives", name=f"at {share:.4f}", run=run)
-
-
-def power_lost_when_answered(number):
-    """The power goes when the modality hears of the `number`-th instance that it is stored; only what was synchronised is left."""
-
-    def run(place):
-        return _after_power_loss(place, sorted(recorded_life().acknowledged.values())[number - 1], lambda: False)
-
-    return Case(kind="power loss; of what was not synchronised, nothing survives", name=f"answer {number}", run=run)
-
-
-def _after_power_loss(place, at, keep):
-    port, struck = prepared(place), Struck(faults=1)
-    (place.data / "ledger.sqlite").unlink()
-    acknowledged = recorded_life().crash(at, keep, place)
-    place.acknowledged_file.write_text("".join(f"{uid} {heard}\n" for uid, heard in acknowledged.items()))
-    left = [path for path in files(*RECORDED) if Instance(path).sop_instance_uid not in acknowledged]
-    finish(place, start_modality(place, port, left), struck)
-    return struck
-
-
 def two_senders(number):
     """Two modalities send the same instances at once, one of them with other bytes under some UIDs."""
 
@@ -389,7 +336,7 @@ def gate() -> Iterator[Case]:
     yield from (killed_at("store.placed", number) for number in (3, 5, 7, 9))
     yield from (failing_at(name, Action.ENOSPC) for name in (*STORE, "ledger.commit"))
     yield from (failing_at(name, Action.EROFS, 3) for name in (*STORE, "ledger.commit"))
-    yield from (failing_at(name, Action.ERROR) for name in ("route.selected", "analyse.begun", "encode.begun", "deliver.sent"))
+    yield from (failing_at(name, Action.ERROR) for name in ERRING)
     yield from (failing_at("ledger.committed", Action.ERROR, number) for number in (1, 5, 9, 13, 17))
     yield from (killed_at_random(number) for number in range(5))
     if can_mount():
@@ -408,7 +355,7 @@ def long_run() -> Iterator[Case]:
     yield from (killed_at(name, number) for name in (*STEPS, *PURGES) for number in (1, 2, 3, 4))
     yield from (killed_at(name, number) for name in (*STORE, *LEDGER) for number in range(1, 41))
     yield from (failing_at(name, action, number) for name in (*STORE, "ledger.commit") for action in DISK_FAULTS for number in range(1, 13))
-    yield from (failing_at(name, Action.ERROR, number) for name in (*STEPS, "ledger.committed") for number in (1, 2, 3, 5))
+    yield from (failing_at(name, Action.ERROR, number) for name in (*STEPS, "store.written", "ledger.committed") for number in (1, 2, 3, 5))
     yield from (killed_at_random(number, kills=5) for number in range(110))
     if can_mount():
         yield from (on_a_full_disk(number) for number in range(30))

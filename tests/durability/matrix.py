@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.durability import faults
-from tests.durability.cases import Outcome, run_case
+from tests.durability.cases import MEMORY_DISK, Outcome, run_case
 
 
 def run(cases, *, jobs, root, say=lambda outcome, progress: None):
@@ -100,7 +100,7 @@ def main():
     cases = [case for case in cases if arguments.only in f"{case.kind} {case.name}"]
     faults.prepare(cases)
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="crash-matrix-", dir=faults.MEMORY_DISK) as root:
+    with tempfile.TemporaryDirectory(prefix="crash-matrix-", dir=MEMORY_DISK) as root:
         outcomes = run(cases, jobs=arguments.jobs, root=Path(root), say=_say)
     text = table(outcomes, time.monotonic() - started)
     print(text)
